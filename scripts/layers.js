@@ -1,0 +1,94 @@
+// The layers of src/, from top to bottom. Imports only point down.
+// eslint.config.js turns this table into banned imports; test/architecture.test.ts holds src/ against it.
+
+/**
+ * @typedef {object} Layer
+ * @property {string} name folder (or file without extension) directly under src/
+ * @property {readonly string[]} mayImport other layers it may import, besides `everywhere`
+ * @property {string} reason why it may import nothing else
+ */
+
+/** Known to every layer; these import only each other. */
+export const everywhere = ["errors", "util"];
+
+/** @type {readonly Layer[]} */
+export const layers = [
+  {
+    name: "cli",
+    mayImport: [
+      ...["train", "evaluate", "verify", "engine", "data", "checkpoint"],
+      ...["reparam", "zoo", "blocks", "graph", "index"],
+    ],
+    reason: "the command line is the top; nothing may depend on it",
+  },
+  {
+    name: "index",
+    mayImport: [
+      ...["train", "evaluate", "verify", "engine", "data", "checkpoint"],
+      ...["reparam", "zoo", "blocks", "graph"],
+    ],
+    reason:
+      "the package's entry point re-exports the library, which works without the command line",
+  },
+  ...["train", "evaluate", "verify"].map((name) => ({
+    name,
+    mayImport: ["engine", "data", "checkpoint", "zoo", "reparam", "graph"],
+    reason: `${name} is a job on its own: it gets its models from the zoo or a checkpoint and knows no other job`,
+  })),
+  {
+    name: "engine",
+    mayImport: ["graph"],
+    reason: "an engine runs any graph, wherever it comes from, so it may know graphs alone",
+  },
+  {
+    name: "data",
+    mayImport: [],
+    reason: "data makes batches of plain numbers and knows no model",
+  },
+  {
+    name: "checkpoint",
+    mayImport: ["graph", "zoo", "blocks"],
+    reason:
+      "a checkpoint stores named tensors and recognises whose they are; it runs and folds nothing",
+  },
+  {
+    name: "reparam",
+    mayImport: ["graph"],
+    reason: "rules rewrite graphs, not blocks, so that they fold any model",
+  },
+  {
+    name: "zoo",
+    mayImport: ["blocks", "graph"],
+    reason: "an architecture is built of blocks and graph nodes and nothing else",
+  },
+  {
+    name: "blocks",
+    mayImport: ["graph"],
+    reason: "a block is a function that writes graph nodes",
+  },
+  {
+    name: "graph",
+    mayImport: [],
+    reason: "the graph is data at the bottom, which every other layer can read",
+  },
+  {
+    name: "util",
+    mayImport: [],
+    reason: "utilities are at the very bottom",
+  },
+  {
+    name: "errors",
+    mayImport: [],
+    reason: "errors are at the very bottom",
+  },
+];
+
+/**
+ * The layers that `layer` must not import.
+ * @param {Layer} layer
+ * @returns {string[]}
+ */
+export function bannedFrom(layer) {
+  const allowed = new Set([layer.name, ...layer.mayImport, ...everywhere]);
+  return layers.map(({ name }) => name).filter((name) => !allowed.has(name));
+}
