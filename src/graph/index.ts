@@ -1,0 +1,44 @@
+/** The graph: data, builder, inference, printing, hashing, JSON, verifier, and a float64 interpreter. */
+export {
+  GraphBuilder,
+  Scope,
+  toPadding,
+  type ParameterOptions,
+  type Value,
+  type Window,
+} from "./builder.js";
+export { graphMacs, nodeMacs } from "./cost.js";
+export { GraphError, type Mismatch } from "./errors.js";
+export { structuralHash } from "./hash.js";
+export { formatType, inferType, windowExtent } from "./infer.js";
+export {
+  interpret,
+  type Images,
+  type Interpretation,
+  type InterpretOptions,
+} from "./interpreter/index.js";
+export { graphFromJson, graphToJson } from "./json.js";
+export {
+  constantTensor,
+  initialState,
+  initialTensor,
+  parameterCount,
+  parametersOf,
+} from "./parameters.js";
+export { printGraph, valueName } from "./print.js";
+export { randomStream } from "./random.js";
+export {
+  elementCount,
+  formatShape,
+  sameShape,
+  tensor64,
+  toFloat32,
+  toFloat64,
+  type Float64Tensor,
+  type State,
+  type StateSource,
+  type Tensor,
+  type TensorData,
+} from "./tensor.js";
+export type * from "./types.js";
+export { verifyGraph } from "./verify.js";
