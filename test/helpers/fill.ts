@@ -1,0 +1,65 @@
+// "Fill v1" of the reference: parameters and inputs from a formula over their names (test/fixtures/README.md).
+
+import type { ParamOp, Tensor, Graph, State } from "../../src/graph/index.js";
+import { elementCount, initialState } from "../../src/graph/index.js";
+
+function fnv1a32(text: string): number {
+  let hash = 0x811c9dc5;
+  for (const byte of new TextEncoder().encode(text)) hash = Math.imul(hash ^ byte, 0x01000193);
+  return hash >>> 0;
+}
+
+function mix(value: number): number {
+  let h = value >>> 0;
+  h = Math.imul(h ^ (h >>> 16), 0x85ebca6b);
+  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
+  return (h ^ (h >>> 16)) >>> 0;
+}
+
+/** u_i in [0, 1) for i = 0, 1, ... */
+export function fillUniform(name: string, seed = 0): (index: number) => number {
+  const key = mix((fnv1a32(name) ^ seed) >>> 0);
+  return (index) => mix((key + Math.imul(index, 0x9e3779b9)) >>> 0) / 2 ** 32;
+}
+
+/** The filled tensor of one state entry; undefined where it stays as constructed. */
+export function fillParameter(op: ParamOp): Tensor | undefined {
+  const last = op.name.slice(op.name.lastIndexOf(".") + 1);
+  if (last === "num_batches_tracked") return undefined;
+  const u = fillUniform(op.name);
+  const data = new Float32Array(elementCount(op.shape));
+  const assign = (value: (u: number) => number) => {
+    for (let i = 0; i < data.length; i++) data[i] = value(u(i));
+    return { shape: op.shape, data };
+  };
+  if (last === "running_mean") return assign((v) => (v - 0.5) * 0.2);
+  if (last === "running_var") return assign((v) => 0.5 + v);
+  if (op.role === "buffer") return undefined;
+  if (op.shape.length === 1 && op.name.endsWith("weight")) return assign((v) => 0.5 + v);
+  if (op.shape.length === 1) return assign((v) => (v - 0.5) * 0.2);
+  if (last === "vector") return assign((v) => 0.25 + 0.5 * v);
+  const fanIn = elementCount(op.shape.slice(1));
+  return assign((v) => (2 * v - 1) * Math.sqrt(3 / fanIn) * 0.7);
+}
+
+/** The whole state of a graph, filled. */
+export function filledState(graph: Graph): State {
+  const state = initialState(graph, 0);
+  for (const { op } of graph.nodes) {
+    if (op.kind !== "param") continue;
+    const tensor = fillParameter(op);
+    if (tensor !== undefined) state.set(op.name, tensor);
+  }
+  return state;
+}
+
+/** An input tensor: (2u - 1) * scale, float32. */
+export function fillInput(
+  name: string,
+  shape: readonly number[],
+  scale = 1.7,
+): Tensor<Float32Array> {
+  const u = fillUniform(name);
+  const data = Float32Array.from({ length: elementCount(shape) }, (_, i) => (2 * u(i) - 1) * scale);
+  return { shape, data };
+}
