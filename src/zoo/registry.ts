@@ -1,0 +1,106 @@
+/**
+ * The architectures by name, and the one way to a model. Command line, checkpoints and tests share
+ * it. Adding an architecture: a file with its `Architecture`, and a line here
+ * (docs/adding-an-architecture.md).
+ */
+import { blockType, type Structure } from "../blocks/index.js";
+import { invalidArgument, usageError } from "../errors.js";
+import { GraphBuilder, type Graph } from "../graph/index.js";
+import { suggest, unknownName } from "../util/suggest.js";
+import { Network, type Architecture, type Layer } from "./architecture.js";
+import { mobilenet } from "./mobilenet.js";
+import { repvggs } from "./repvgg.js";
+import { repvggplus } from "./repvggplus.js";
+import { resnets } from "./resnet.js";
+
+export const architectures: readonly Architecture[] = [
+  ...resnets,
+  mobilenet,
+  ...repvggs,
+  repvggplus,
+];
+
+/** Per channel (RGB) of ImageNet, in units of 255. */
+export const IMAGENET_MEAN = [0.485, 0.456, 0.406] as const;
+export const IMAGENET_STD = [0.229, 0.224, 0.225] as const;
+
+/** Largest image side and class count: beyond any use, and still safe to compute with. */
+export const MAX_IMAGE_SIZE = 8192;
+export const MAX_CLASSES = 1_000_000;
+
+export interface ModelOptions {
+  /** An architecture's name: `ResNet-18`. */
+  readonly arch: string;
+  /** A block type's name: `DBB`. */
+  readonly block: string;
+  /** Default: `train`. */
+  readonly structure?: Structure;
+  /** Default: 1000. */
+  readonly numClasses?: number;
+  /** Height and width of the images in pixels. Default: 224. */
+  readonly imageSize?: number;
+}
+
+export interface Model extends Required<ModelOptions> {
+  readonly graph: Graph;
+  /** The convolutions in order of execution. */
+  readonly layers: readonly Layer[];
+}
+
+/**
+ * Builds a classifier. Throws exit-code-2 errors that name the nearest valid architecture, block,
+ * pair, class count or size.
+ */
+export function buildModel(options: ModelOptions): Model {
+  const { arch, block, structure = "train", numClasses = 1000, imageSize = 224 } = options;
+  const { architecture, type } = resolvePair(arch, block);
+  checkWhole("number of classes", numClasses, MAX_CLASSES);
+  checkWhole("image size", imageSize, MAX_IMAGE_SIZE);
+  const builder = new GraphBuilder();
+  const scope = builder.root();
+  const network = new Network(scope, { type, structure, numClasses });
+  const images = scope.input([3, imageSize, imageSize], { mean: IMAGENET_MEAN, std: IMAGENET_STD });
+  const outputs = architecture.build(network, images);
+  return {
+    arch,
+    block,
+    structure,
+    numClasses,
+    imageSize,
+    graph: builder.build(outputs),
+    layers: network.layers,
+  };
+}
+
+/** Throws an exit-code-2 error with the nearest name. */
+export function architecture(name: string): Architecture {
+  const found = architectures.find((candidate) => candidate.name === name);
+  if (found !== undefined) return found;
+  throw usageError(
+    unknownName(
+      "architecture",
+      name,
+      architectures.map(({ name }) => name),
+    ),
+  );
+}
+
+function resolvePair(arch: string, block: string) {
+  const found = architecture(arch);
+  const type = blockType(block);
+  if (found.blocks.includes(block)) return { architecture: found, type };
+  const near = suggest(block, found.blocks) ?? found.blocks[0] ?? "base";
+  throw usageError(
+    `${arch} has no block ${block}; nearest valid: ${near} (of ${found.blocks.join(", ")})`,
+  );
+}
+
+function checkWhole(what: string, value: number, largest: number): void {
+  if (Number.isSafeInteger(value) && value >= 1 && value <= largest) return;
+  const nearest = Number.isFinite(value) ? Math.min(Math.max(Math.round(value), 1), largest) : 1;
+  throw invalidArgument(
+    what,
+    `a whole number from 1 to ${largest} (nearest valid: ${nearest})`,
+    value,
+  );
+}
