@@ -1,0 +1,146 @@
+/**
+ * The command line: what commands and flags there are. Each command's work is in a file of its own
+ * under commands/, imported when the command runs, so that `--help` loads nothing else.
+ */
+import { readFileSync } from "node:fs";
+
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+
+import { EXIT_CODES, RepkitError } from "../errors.js";
+
+const ENGINES = ["auto", "torch", "tfjs", "tfjs:node-gpu", "tfjs:node", "tfjs:wasm", "tfjs:cpu"];
+const PRECISIONS = ["fp32", "tf32", "bf16", "fp64"];
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
+
+/** Flags that every command takes. */
+export interface CommonOptions {
+  readonly json?: true;
+  readonly quiet?: true;
+  readonly logLevel: string;
+  readonly engine: string;
+  readonly device?: string;
+  readonly precision: string;
+  readonly threads?: number;
+  readonly seed: number;
+}
+
+/** Runs one command line (without node and script). Returns the exit code of docs/cli.md. */
+export async function main(argv: readonly string[]): Promise<number> {
+  process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+    // The reader of a pipe (`| head`) may leave early; that is no failure.
+    if (error.code !== "EPIPE") throw error;
+  });
+  try {
+    await program().parseAsync([...argv], { from: "user" });
+    return 0;
+  } catch (error) {
+    return report(error);
+  }
+}
+
+/** The command tree, also what docs/cli.md is printed from. */
+export function program(): Command {
+  const root = new Command("repkit")
+    .description(
+      "Train, convert and verify re-parameterization ConvNets: many branches while training, one convolution when deployed.",
+    )
+    .version(packageVersion(), "-V, --version", "print the version")
+    .helpOption("-h, --help", "show help")
+    .helpCommand("help [command]", "show help for a command")
+    .showSuggestionAfterError(true)
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(oneLine(text)) });
+
+  command(root, "list", "architectures, blocks, valid pairs, and what they cost", [
+    "repkit list",
+    "repkit list --json | jq '.pairs[] | select(.params_deploy < 1e7)'",
+  ]).action(async (options: CommonOptions) => {
+    const { list } = await import("./commands/list.js");
+    list(options);
+  });
+
+  command(root, "info", "parameters, multiply-adds and layers of a model", [
+    "repkit info -a ResNet-18 -t DBB",
+    "repkit info -a RepVGG-B3 -t RepVGG --deploy",
+    "repkit info -a MobileNet -t ACB --num-classes 10 --img-size 96 --json",
+  ])
+    .requiredOption("-a, --arch <name>", "architecture (see repkit list)")
+    .option("-t, --blocktype <name>", "block (default: the architecture's own)")
+    .option("--deploy", "the deployed structure instead of the training structure")
+    .option("--num-classes <n>", "number of classes", number, 1000)
+    .option("--img-size <pixels>", "height and width of the images", number, 224)
+    .option("--graph", "print the graph instead of the table")
+    .action(async (options) => {
+      const { info } = await import("./commands/info.js");
+      info(options as Parameters<typeof info>[0]);
+    });
+  return root;
+}
+
+function command(root: Command, name: string, summary: string, examples: string[]): Command {
+  return root
+    .command(name)
+    .description(summary)
+    .addHelpText("after", `\nExamples:\n${examples.map((line) => `  $ ${line}`).join("\n")}`)
+    .addOption(new Option("--json", "print one JSON document"))
+    .addOption(
+      new Option("--engine <name>", "what runs the model").choices(ENGINES).default("auto"),
+    )
+    .addOption(new Option("--device <name>", "cpu, cuda or cuda:N").argParser(device))
+    .addOption(new Option("--precision <name>", "arithmetic").choices(PRECISIONS).default("fp32"))
+    .addOption(new Option("--threads <n>", "CPU threads").argParser(positiveNumber))
+    .addOption(new Option("--seed <n>", "seed of all randomness").argParser(wholeNumber).default(0))
+    .addOption(new Option("--log-level <level>", "log detail").choices(LOG_LEVELS).default("info"))
+    .addOption(new Option("--quiet", "no progress and no remarks"));
+}
+
+/** A number as people write it; which numbers make sense is for the command to say. */
+function number(text: string): number {
+  if (!/^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text)) {
+    throw new InvalidArgumentError("expected a number");
+  }
+  return Number(text);
+}
+
+function wholeNumber(text: string): number {
+  const value = number(text);
+  if (!Number.isSafeInteger(value)) throw new InvalidArgumentError("expected a whole number");
+  return value;
+}
+
+function positiveNumber(text: string): number {
+  const value = wholeNumber(text);
+  if (value < 1) throw new InvalidArgumentError("expected a whole number from 1");
+  return value;
+}
+
+function device(text: string): string {
+  if (!/^(cpu|cuda(:\d{1,3})?)$/.test(text)) {
+    throw new InvalidArgumentError("expected cpu, cuda or cuda:N");
+  }
+  return text;
+}
+
+/** Says what went wrong in one line on stderr, and returns the exit code. */
+function report(error: unknown): number {
+  if (error instanceof CommanderError) {
+    // Commander has printed its message already; --help and --version "fail" with 0.
+    return error.exitCode === 0 ? 0 : EXIT_CODES.usage;
+  }
+  if (error instanceof RepkitError) {
+    process.stderr.write(oneLine(`error: ${error.message}`));
+    return error.exitCode;
+  }
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`internal error: ${message}\n`);
+  return EXIT_CODES.internal;
+}
+
+function oneLine(text: string): string {
+  return `${text.trim().replace(/\s*\n\s*/g, " ")}\n`;
+}
+
+function packageVersion(): string {
+  const file = new URL("../../package.json", import.meta.url);
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}

@@ -1,0 +1,26 @@
+/** repkit as a library: build a model, look at it, give it a state. */
+export {
+  buildBlock,
+  type Block,
+  blockTypes,
+  type ConvSpec,
+  convSpec,
+  type Structure,
+} from "./blocks/index.js";
+export { type ErrorKind, EXIT_CODES, RepkitError } from "./errors.js";
+export {
+  type Graph,
+  GraphBuilder,
+  graphMacs,
+  initialState,
+  interpret,
+  parameterCount,
+  parametersOf,
+  printGraph,
+  type Scope,
+  type State,
+  type StateSource,
+  type Tensor,
+  type Value,
+} from "./graph/index.js";
+export { architectures, buildModel, type Model, type ModelOptions } from "./zoo/index.js";
