@@ -1,0 +1,131 @@
+/**
+ * From a folded graph, whose weights are expressions over the original parameters, to one with
+ * parameters of its own, and how to compute their values.
+ */
+import { RepkitError } from "../errors.js";
+import {
+  elementCount,
+  type Graph,
+  GraphBuilder,
+  type Node,
+  type ParamOp,
+  type StateSource,
+  type Tensor,
+  toFloat32,
+  type Value,
+} from "../graph/index.js";
+import { evaluateWeight } from "./evaluate.js";
+import { convolutionNames } from "./names.js";
+
+/** An entry of the new state. */
+export interface MaterialisedParameter {
+  readonly name: string;
+  readonly shape: readonly number[];
+  readonly dtype: ParamOp["dtype"];
+  /** True where the value is the original state's own tensor of that name. */
+  readonly isUnchanged: boolean;
+  /** Computes (in float64, rounded once to float32) or reads the value; keeps nothing between calls. */
+  readonly value: (state: StateSource) => Tensor;
+}
+
+export interface MaterialisedGraph {
+  readonly graph: Graph;
+  /** In state-dict order. */
+  readonly parameters: readonly MaterialisedParameter[];
+  /** For each node of the folded graph, its position in this one; weights of expressions have none. */
+  readonly positions: ReadonlyMap<number, number>;
+}
+
+/**
+ * Gives each folded convolution parameters `<name>.weight` and `<name>.bias`: the name that its block
+ * provides, or that of the only convolution in it, or `<common scope>.reparam`.
+ */
+export function materialise(original: Graph, folded: Graph, groups: Groups): MaterialisedGraph {
+  const builder = new GraphBuilder();
+  const names = convolutionNames(original, folded, groups);
+  const values = new Map<number, Value>();
+  const parameters: MaterialisedParameter[] = [];
+  const kept = keptWeights(folded, names);
+
+  const compute = (from: Node, op: ParamOp): Value => {
+    const { name, shape, dtype } = op;
+    const value = (state: StateSource) => toFloat32(evaluateWeight(folded, from.id, state));
+    parameters.push({ name, shape, dtype, isUnchanged: false, value });
+    return builder.add(op, [], name);
+  };
+  for (const node of folded.nodes) {
+    const { op } = node;
+    if (node.type.world === "weight") {
+      if (!kept.has(node.id)) continue;
+      if (op.kind === "param") {
+        const { name, shape, dtype } = op;
+        const value = (state: StateSource) => storedTensor(state, name);
+        parameters.push({ name, shape, dtype, isUnchanged: true, value });
+      }
+      values.set(node.id, builder.add(op, [], node.name));
+      continue;
+    }
+    const foldedName = names.get(node.id);
+    const name = foldedName ?? node.name;
+    const inputs = node.inputs.map((id, position) => {
+      const input = folded.nodes[id]!;
+      const known = values.get(id);
+      const isWeight = input.type.world === "weight";
+      if (known !== undefined && !(isWeight && foldedName !== undefined)) return known;
+      return compute(input, layerParameter(name, folded, node, position));
+    });
+    const labels = { foldName: node.foldName, rules: node.rules };
+    values.set(node.id, builder.add(op, inputs, name, labels));
+  }
+  const outputs = folded.outputs.map(({ name, value }) => [name, values.get(value)!] as const);
+  return {
+    graph: builder.build(Object.fromEntries(outputs)),
+    parameters,
+    positions: new Map([...values].map(([id, value]) => [id, value.id])),
+  };
+}
+
+/** What materialising needs to know of the groups. */
+export type Groups = readonly {
+  readonly convolution: number;
+  readonly replaced: readonly number[];
+}[];
+
+/** Parameters and constants that some node which is not folded reads as they are. */
+function keptWeights(graph: Graph, names: ReadonlyMap<number, string>): ReadonlySet<number> {
+  const kept = new Set<number>();
+  for (const node of graph.nodes) {
+    if (node.type.world !== "activation" || names.has(node.id)) continue;
+    for (const input of node.inputs) {
+      const kind = graph.nodes[input]?.op.kind;
+      if (kind === "param" || kind === "constant") kept.add(input);
+    }
+  }
+  return kept;
+}
+
+/** The parameter of a plain layer: `weight` at its second input, `bias` at its third. */
+function layerParameter(name: string, graph: Graph, node: Node, position: number): ParamOp {
+  const [, weight, bias] = node.inputs.map((id) => graph.nodes[id]?.type.shape ?? []);
+  const shape = position === 1 ? weight : bias;
+  if (weight === undefined || shape === undefined) {
+    throw new RepkitError("internal", `${name}: an expression at input ${position} of ${node.op.kind}`);
+  }
+  const bound = 1 / Math.sqrt(elementCount(weight.slice(1)));
+  return {
+    kind: "param",
+    name: `${name}.${position === 1 ? "weight" : "bias"}`,
+    shape,
+    role: "param",
+    dtype: "f32",
+    init:
+      position === 1 ? { kind: "kaimingUniform", a: Math.sqrt(5) } : { kind: "uniform", bound },
+    decay: position === 1 ? "kernel" : "bias",
+  };
+}
+
+function storedTensor(state: StateSource, name: string): Tensor {
+  const tensor = state.get(name);
+  if (tensor === undefined) throw new RepkitError("usage", `state: no tensor "${name}"`);
+  return tensor;
+}
