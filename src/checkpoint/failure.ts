@@ -1,0 +1,36 @@
+/** The one kind of error that reading a weights file ends with, and its machine-readable reasons. */
+import { fileError, type RepkitError } from "../errors.js";
+
+export type ReadFailure =
+  | "unreadable" // no such file, no permission, not a regular file
+  | "empty"
+  | "not-a-checkpoint"
+  | "truncated"
+  | "corrupt"
+  | "storage-size" // fewer bytes than the tensors need
+  | "storage-missing"
+  | "unsafe-pickle"
+  | "unsupported"; // well formed, but beyond what is read here
+
+/** Facts besides the reason, such as `tensor`, `shape`, `bytesNeeded`, `bytesPresent`, `globals`. */
+export type FailureFacts = Readonly<Record<string, unknown>>;
+
+/** Exit 3, with `details.reason`. */
+export function readFailure(
+  path: string,
+  reason: ReadFailure,
+  problem: string,
+  facts: FailureFacts = {},
+): RepkitError {
+  return fileError(path, printable(problem), { details: { reason, ...facts } });
+}
+
+const MAX_PROBLEM = 1000; // characters
+
+/** Names come from the file: neither their length nor their control characters reach a terminal. */
+function printable(text: string): string {
+  const short = text.length > MAX_PROBLEM ? `${text.slice(0, MAX_PROBLEM)}...` : text;
+  return short.replace(/\p{Cc}|\p{Cf}|\p{Zl}|\p{Zp}/gu, (character) => {
+    return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
+  });
+}

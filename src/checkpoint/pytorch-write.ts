@@ -1,0 +1,120 @@
+/**
+ * Writing state dicts that PyTorch opens: `torch.load(path, weights_only=True)`, from 1.13 on.
+ *
+ * The archive holds what `torch.save(OrderedDict)` would: a pickle of protocol 2, made of only those
+ * opcodes and globals that PyTorch's own restricted reader knows, and one storage per tensor.
+ * Reference: torch/_weights_only_unpickler.py of PyTorch.
+ */
+import { elementCount } from "../graph/tensor.js";
+import { writeFileAtomically } from "./atomic-write.js";
+import type { WritableDType } from "./dtypes.js";
+import { planEntries, type PlannedEntry, type TensorEntry } from "./entries.js";
+import { ZipWriter } from "./zip-write.js";
+
+const ARCHIVE = "archive";
+const BATCH = 1000; // entries per SETITEMS, as in Python's pickle module
+
+const STORAGE_CLASSES: Readonly<Record<WritableDType, string>> = {
+  F64: "DoubleStorage",
+  F32: "FloatStorage",
+  I64: "LongStorage",
+};
+
+/**
+ * Writes the tensors as one OrderedDict, in the order given, atomically. They are contiguous, on the
+ * CPU, and do not require gradients.
+ * @throws RepkitError "file" where the system refuses; "internal" for names used twice
+ */
+export function writePyTorch(path: string, entries: Iterable<TensorEntry>): void {
+  const planned = planEntries(entries);
+  writeFileAtomically(path, (sink) => {
+    const archive = new ZipWriter(sink);
+    archive.add(`${ARCHIVE}/data.pkl`, pickleStateDict(planned));
+    archive.add(`${ARCHIVE}/byteorder`, Buffer.from("little"));
+    for (const [key, entry] of planned.entries()) {
+      archive.add(`${ARCHIVE}/data/${key}`, entry.encode());
+    }
+    archive.add(`${ARCHIVE}/version`, Buffer.from("3\n"));
+    archive.finish();
+  });
+}
+
+/** The pickle of an OrderedDict of tensors; entry i refers to the storage with key `i`. */
+function pickleStateDict(entries: readonly PlannedEntry[]): Buffer {
+  const parts: Buffer[] = [Buffer.from([0x80, 2])];
+  const memo = new Map<string, number>();
+  const op = (text: string): void => void parts.push(Buffer.from(text, "latin1"));
+
+  /** What is written in full at first and recalled from the memo later. */
+  const memoized = (key: string, write: () => void): void => {
+    const index = memo.get(key);
+    if (index !== undefined) {
+      parts.push(Buffer.from([0x68, index])); // BINGET
+      return;
+    }
+    write();
+    parts.push(Buffer.from([0x71, memo.size])); // BINPUT
+    memo.set(key, memo.size);
+  };
+  const global = (module: string, name: string): void => {
+    memoized(`${module} ${name}`, () => op(`c${module}\n${name}\n`));
+  };
+  const word = (text: string): void => memoized(text, () => parts.push(pickleString(text)));
+  const tuple = (values: readonly number[]): void => {
+    op("(");
+    for (const value of values) parts.push(pickleNatural(value));
+    op("t");
+  };
+  const tensor = (key: number, { dtype, shape }: PlannedEntry): void => {
+    global("torch._utils", "_rebuild_tensor_v2");
+    op("((");
+    word("storage");
+    global("torch", STORAGE_CLASSES[dtype]);
+    parts.push(pickleString(String(key)));
+    word("cpu");
+    parts.push(pickleNatural(elementCount(shape)));
+    op("tQ"); // the persistent id of its storage
+    parts.push(pickleNatural(0)); // offset
+    tuple(shape);
+    tuple(rowMajorStrides(shape));
+    op("\x89"); // requires no gradient
+    global("collections", "OrderedDict"); // no backward hooks
+    op(")RtR");
+  };
+
+  global("collections", "OrderedDict");
+  op(")R");
+  for (let start = 0; start < entries.length; start += BATCH) {
+    op("(");
+    for (const [i, entry] of entries.slice(start, start + BATCH).entries()) {
+      parts.push(pickleString(entry.name));
+      tensor(start + i, entry);
+    }
+    op("u");
+  }
+  op(".");
+  return Buffer.concat(parts);
+}
+
+function pickleString(text: string): Buffer {
+  const content = Buffer.from(text);
+  const head = Buffer.alloc(5, "X");
+  head.writeUInt32LE(content.length, 1);
+  return Buffer.concat([head, content]);
+}
+
+/** BININT1, BININT2, BININT, or LONG1 beyond 2^31. */
+function pickleNatural(value: number): Buffer {
+  if (value < 1 << 8) return Buffer.from([0x4b, value]);
+  const bytes = Buffer.alloc(10);
+  bytes.writeBigUInt64LE(BigInt(value), 2);
+  if (value < 1 << 16) return Buffer.from([0x4d, ...bytes.subarray(2, 4)]);
+  if (value < 2 ** 31) return Buffer.from([0x4a, ...bytes.subarray(2, 6)]);
+  bytes.set([0x8a, 8]);
+  return bytes;
+}
+
+function rowMajorStrides(shape: readonly number[]): number[] {
+  // An axis of extent 0 counts as 1, as in PyTorch.
+  return shape.map((_, axis) => elementCount(shape.slice(axis + 1).map((n) => Math.max(n, 1))));
+}
