@@ -4,7 +4,7 @@
  * state dict in the order in which they are declared, so a builder declares them in the reference's
  * registration order, before or after it uses them.
  */
-import { GraphError } from "./errors.js";
+import { GraphError, type Mismatch } from "./errors.js";
 import { inferType } from "./infer.js";
 import { sameShape } from "./tensor.js";
 import type {
@@ -41,17 +41,7 @@ export class GraphBuilder {
 
   /** Appends a node. Throws GraphError, naming the node, where the op does not accept its inputs. */
   add(op: Op, inputs: readonly Value[], name: string, labels: NodeLabels = {}): Value {
-    for (const input of inputs) {
-      if (this.#nodes[input.id]?.op !== input.op) {
-        throw new GraphError({
-          node: name,
-          op: op.kind,
-          what: "inputs",
-          expected: "values of this graph",
-          found: `"${input.name}" of another`,
-        });
-      }
-    }
+    for (const input of inputs) this.#expectOwn(input, { node: name, op: op.kind, what: "inputs" });
     if (op.kind === "param") this.#claim(op.name);
     const type = this.#infer(op, inputs, name);
     const node: Node = {
@@ -69,6 +59,7 @@ export class GraphBuilder {
 
   /** Says that `value` is what a convolution of the given name may replace. Returns the labelled value. */
   labelFold(value: Value, foldName: string): Value {
+    this.#expectOwn(value, { node: foldName, op: value.op.kind, what: "value" });
     const labelled = { ...value, foldName };
     this.#nodes[value.id] = labelled;
     return labelled;
@@ -76,11 +67,17 @@ export class GraphBuilder {
 
   /** The finished graph, with its outputs by name in order. */
   build(outputs: Readonly<Record<string, Value>>): Graph {
-    const named: GraphOutput[] = Object.entries(outputs).map(([name, value]) => ({
-      name,
-      value: value.id,
-    }));
+    const named: GraphOutput[] = Object.entries(outputs).map(([name, value]) => {
+      this.#expectOwn(value, { node: name, op: "graph", what: "outputs" });
+      return { name, value: value.id };
+    });
     return { nodes: [...this.#nodes], outputs: named };
+  }
+
+  #expectOwn(value: Value, where: Pick<Mismatch, "node" | "op" | "what">): void {
+    if (this.#nodes[value.id]?.op === value.op) return;
+    const found = `"${value.name}" of another`;
+    throw new GraphError({ ...where, expected: "values of this graph", found });
   }
 
   #claim(name: string): void {

@@ -5,7 +5,17 @@
 import { einsumExtents, parseEinsum } from "./einsum.js";
 import { GraphError } from "./errors.js";
 import { elementCount, formatShape, sameShape } from "./tensor.js";
-import type { Fill, Initialiser, Op, OpKind, OpOf, Padding, Pair, ValueType } from "./types.js";
+import type {
+  Fill,
+  Initialiser,
+  Op,
+  OpKind,
+  OpOf,
+  Padding,
+  Pair,
+  ParamOp,
+  ValueType,
+} from "./types.js";
 
 /** Largest number of elements of one tensor (8 GiB of float32): a larger one is a mistake or an attack. */
 export const MAX_ELEMENTS = 2 ** 31;
@@ -35,6 +45,7 @@ function infer(op: Op, inputs: Types): ValueType {
     case "param":
       arity(op, inputs, 0, 0);
       check(op, op.name !== "", "name", "a state-dict name", '""');
+      check(op, isFloatOrCounter(op), "dtype", "f32, or a buffer of i64 that starts at 0", "i64");
       return weight(filled(op, op.shape, op.init));
     case "constant":
       arity(op, inputs, 0, 0);
@@ -131,7 +142,9 @@ function inputType(op: OpOf<"input">): ValueType {
   check(op, op.mean.length === channels, "mean", `${channels} values`, op.mean.length);
   check(op, op.std.length === channels, "std", `${channels} values`, op.std.length);
   for (const value of op.mean) finite(op, "mean", value);
-  for (const value of op.std) check(op, value > 0, "std", "positive values", value);
+  for (const value of op.std) {
+    check(op, value > 0 && value < Infinity, "std", "positive values", value);
+  }
   return activation(op.shape);
 }
 
@@ -285,6 +298,11 @@ function composeType(op: OpOf<"composeKernels">, inputs: Types): ValueType {
     innerPerGroup,
   );
   return weight([out, perGroup, firstH + secondH - 1, firstW + secondW - 1]);
+}
+
+/** Integers count training steps: they start at 0, and nothing trains them. */
+function isFloatOrCounter({ dtype, role, init }: ParamOp): boolean {
+  return dtype === "f32" || (role === "buffer" && init.kind === "constant" && init.value === 0);
 }
 
 function filled(op: Op, shape: Shape, fill: Fill | Initialiser): Shape {

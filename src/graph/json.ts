@@ -334,8 +334,14 @@ function oneOf<T extends string>(path: string, value: unknown, choices: readonly
 }
 
 function malformed(path: string, expected: string, found: unknown): RepkitError {
-  const shown = (JSON.stringify(found) ?? "nothing").slice(0, 60);
-  return new RepkitError("file", `${path}: expected ${expected}, found ${shown}`);
+  return new RepkitError("file", `${path}: expected ${expected}, found ${shown(found)}`);
+}
+
+/** A short text for any value; never deeper than one level, since hostile files nest without end. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (typeof value === "object" && value !== null) return "an object";
+  return (JSON.stringify(value) ?? "nothing").slice(0, 60);
 }
 
 /** What a builder would call a wrong argument is, in a file, a wrong file. */

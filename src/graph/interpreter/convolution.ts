@@ -1,7 +1,8 @@
 /**
- * Convolution and linear layers, straight from their definitions.
+ * Convolution, as a matrix product of the kernels with what each of their taps sees, and linear layers.
  * x_NIHW, weight_OIHW (I per group), bias_O → y_NOHW. Cross-correlation, zero padding.
  */
+import { multiplyAdd } from "../../util/gemm.js";
 import { windowExtent } from "../infer.js";
 import type { Float64Tensor } from "../tensor.js";
 import type { OpOf } from "../types.js";
@@ -32,34 +33,41 @@ export function conv2d(
     after: right,
   });
   const y = new Float64Array(batch * out * outH * outW);
-  const outPerGroup = out / op.groups;
+  const rows = out / op.groups;
+  const taps = perGroup * kernelH * kernelW;
+  const pixels = outH * outW;
+  const columns = new Float64Array(taps * pixels);
   for (let n = 0; n < batch; n++) {
-    for (let o = 0; o < out; o++) {
-      const yStart = (n * out + o) * outH * outW;
-      if (bias !== undefined) y.fill(bias.data[o]!, yStart, yStart + outH * outW);
-      const firstChannel = Math.floor(o / outPerGroup) * perGroup;
-      for (let i = 0; i < perGroup; i++) {
-        const xStart = (n * channels + firstChannel + i) * height * width;
-        for (let kh = 0; kh < kernelH; kh++) {
-          for (let kw = 0; kw < kernelW; kw++) {
-            const w = weight.data[((o * perGroup + i) * kernelH + kh) * kernelW + kw]!;
-            if (w === 0) continue;
-            // Only windows whose pixel (kh, kw) lies inside the image; the rest adds zeros.
-            const columnShift = kw * dilationW - left;
-            const firstX = Math.max(0, Math.ceil(-columnShift / strideW));
-            const lastX = Math.min(outW - 1, Math.floor((width - 1 - columnShift) / strideW));
-            for (let oy = 0; oy < outH; oy++) {
-              const iy = oy * strideH + kh * dilationH - top;
-              if (iy < 0 || iy >= height) continue;
-              const row = xStart + iy * width + columnShift;
-              const target = yStart + oy * outW;
-              for (let ox = firstX; ox <= lastX; ox++) {
-                y[target + ox]! += w * x.data[row + ox * strideW]!;
-              }
-            }
-          }
+    for (let group = 0; group < op.groups; group++) {
+      // Row (i, kh, kw) of `columns`: what that tap of the kernel sees at every output pixel.
+      columns.fill(0);
+      for (let tap = 0; tap < taps; tap++) {
+        const i = Math.floor(tap / (kernelH * kernelW));
+        const kh = Math.floor(tap / kernelW) % kernelH;
+        const shiftH = kh * dilationH - top;
+        const shiftW = (tap % kernelW) * dilationW - left;
+        const image = (n * channels + group * perGroup + i) * height * width;
+        const firstX = Math.max(0, Math.ceil(-shiftW / strideW));
+        const lastX = Math.min(outW - 1, Math.floor((width - 1 - shiftW) / strideW));
+        for (let oy = 0; oy < outH; oy++) {
+          const iy = oy * strideH + shiftH;
+          if (iy < 0 || iy >= height) continue;
+          const from = image + iy * width + shiftW;
+          const to = tap * pixels + oy * outW;
+          for (let ox = firstX; ox <= lastX; ox++) columns[to + ox] = x.data[from + ox * strideW]!;
         }
       }
+      const offset = (n * out + group * rows) * pixels;
+      for (let row = 0; bias !== undefined && row < rows; row++) {
+        const start = offset + row * pixels;
+        y.fill(bias.data[group * rows + row]!, start, start + pixels);
+      }
+      multiplyAdd(
+        { data: y, offset, rowStride: pixels, columnStride: 1 },
+        { data: weight.data, offset: group * rows * taps, rowStride: taps, columnStride: 1 },
+        { data: columns, offset: 0, rowStride: pixels, columnStride: 1 },
+        { rows, columns: pixels, inner: taps },
+      );
     }
   }
   return { shape: [batch, out, outH, outW], data: y };
@@ -74,15 +82,13 @@ export function linear(
   const [batch = 0, features = 0] = x.shape;
   const [out = 0] = weight.shape;
   const y = new Float64Array(batch * out);
-  for (let n = 0; n < batch; n++) {
-    for (let o = 0; o < out; o++) {
-      let sum = bias === undefined ? 0 : bias.data[o]!;
-      for (let i = 0; i < features; i++) {
-        sum += weight.data[o * features + i]! * x.data[n * features + i]!;
-      }
-      y[n * out + o] = sum;
-    }
-  }
+  for (let n = 0; bias !== undefined && n < batch; n++) y.set(bias.data, n * out);
+  multiplyAdd(
+    { data: y, offset: 0, rowStride: out, columnStride: 1 },
+    { data: x.data, offset: 0, rowStride: features, columnStride: 1 },
+    { data: weight.data, offset: 0, rowStride: 1, columnStride: features },
+    { rows: batch, columns: out, inner: features },
+  );
   return { shape: [batch, out], data: y };
 }
 

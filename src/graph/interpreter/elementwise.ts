@@ -2,7 +2,9 @@
 import { elementCount, type Float64Tensor } from "../tensor.js";
 
 export function map(x: Float64Tensor, f: (value: number) => number): Float64Tensor {
-  return { shape: x.shape, data: x.data.map(f) };
+  const data = new Float64Array(x.data.length);
+  for (let i = 0; i < data.length; i++) data[i] = f(x.data[i]!);
+  return { shape: x.shape, data };
 }
 
 export function relu(x: Float64Tensor): Float64Tensor {
@@ -26,16 +28,17 @@ export function add(terms: readonly Float64Tensor[]): Float64Tensor {
 }
 
 export function sub(a: Float64Tensor, b: Float64Tensor): Float64Tensor {
-  return { shape: a.shape, data: a.data.map((value, i) => value - b.data[i]!) };
+  const data = new Float64Array(a.data.length);
+  for (let i = 0; i < data.length; i++) data[i] = a.data[i]! - b.data[i]!;
+  return { shape: a.shape, data };
 }
 
 /** Equal shapes, or b [N,C,1,1] against a [N,C,H,W]: the one broadcast that the graph knows. */
 export function mul(a: Float64Tensor, b: Float64Tensor): Float64Tensor {
   const repeat = a.data.length / b.data.length;
-  return {
-    shape: a.shape,
-    data: a.data.map((value, i) => value * b.data[Math.floor(i / repeat)]!),
-  };
+  const data = new Float64Array(a.data.length);
+  for (let i = 0; i < data.length; i++) data[i] = a.data[i]! * b.data[Math.floor(i / repeat)]!;
+  return { shape: a.shape, data };
 }
 
 export function concat(parts: readonly Float64Tensor[], axis: number): Float64Tensor {

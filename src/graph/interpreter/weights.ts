@@ -1,5 +1,6 @@
 /** Weight expressions. Kernels are O,I,H,W with I per group. */
 import { RepkitError } from "../../errors.js";
+import { multiplyAdd } from "../../util/gemm.js";
 import { einsumExtents, parseEinsum } from "../einsum.js";
 import { elementCount, type Float64Tensor } from "../tensor.js";
 import type { OpOf } from "../types.js";
@@ -8,7 +9,12 @@ import { extents4 } from "./convolution.js";
 /** w[o,...] * s[o] */
 export function scale(w: Float64Tensor, s: Float64Tensor): Float64Tensor {
   const row = w.data.length / s.data.length;
-  return { shape: w.shape, data: w.data.map((value, i) => value * s.data[Math.floor(i / row)]!) };
+  const data = new Float64Array(w.data.length);
+  for (let o = 0, i = 0; o < s.data.length; o++) {
+    const factor = s.data[o]!;
+    for (const end = i + row; i < end; i++) data[i] = w.data[i]! * factor;
+  }
+  return { shape: w.shape, data };
 }
 
 export function select(w: Float64Tensor, index: number): Float64Tensor {
@@ -20,44 +26,95 @@ export function select(w: Float64Tensor, index: number): Float64Tensor {
 /** Sums the product of the operands over every index that the result does not name. */
 export function einsum(equation: string, operands: readonly Float64Tensor[]): Float64Tensor {
   const parsed = parseEinsum(equation);
-  const found =
-    parsed &&
-    einsumExtents(
-      parsed,
-      operands.map(({ shape }) => shape),
-    );
+  const shapes = operands.map(({ shape }) => shape);
+  const found = parsed && einsumExtents(parsed, shapes);
   if (parsed === undefined || found === undefined || "conflict" in found) {
     throw new RepkitError("internal", `einsum ${equation} does not fit its operands`);
   }
   const { extents } = found;
-  const summed = [...extents.keys()].filter((index) => !parsed.result.includes(index));
-  const loops = [...parsed.result, ...summed].map((index) => ({
+  const [termA = "", termB] = parsed.operands;
+  const [a, b] = operands as [Float64Tensor, Float64Tensor];
+  return termB === undefined
+    ? sumTo(a, termA, parsed.result, extents)
+    : product({ a, termA, b, termB }, parsed.result, extents);
+}
+
+interface Factors {
+  readonly a: Float64Tensor;
+  readonly termA: string;
+  readonly b: Float64Tensor;
+  readonly termB: string;
+}
+
+/** A matrix product for each value of the indices that all three terms share. */
+function product({ a, termA, b, termB }: Factors, result: string, extents: Extents): Float64Tensor {
+  const only = (term: string, test: (index: string) => boolean) => [...term].filter(test).join("");
+  const inA = (index: string) => termA.includes(index);
+  const inB = (index: string) => termB.includes(index);
+  const shared = only(result, (index) => inA(index) && inB(index));
+  const rowTerm = only(result, (index) => !inB(index));
+  const columnTerm = only(result, (index) => !inA(index));
+  const innerTerm = only(termA, (index) => inB(index) && !result.includes(index));
+  const left = sumTo(a, termA, shared + rowTerm + innerTerm, extents);
+  const right = sumTo(b, termB, shared + innerTerm + columnTerm, extents);
+  const [rows, columns, inner] = [rowTerm, columnTerm, innerTerm].map((t) =>
+    sizeOf(t, extents),
+  ) as [number, number, number];
+  const term = shared + rowTerm + columnTerm;
+  const data = new Float64Array(sizeOf(term, extents));
+  for (let index = 0; index < sizeOf(shared, extents); index++) {
+    multiplyAdd(
+      { data, offset: index * rows * columns, rowStride: columns, columnStride: 1 },
+      { data: left.data, offset: index * rows * inner, rowStride: inner, columnStride: 1 },
+      { data: right.data, offset: index * inner * columns, rowStride: columns, columnStride: 1 },
+      { rows, columns, inner },
+    );
+  }
+  return sumTo({ shape: shapeOf(term, extents), data }, term, result, extents);
+}
+
+type Extents = ReadonlyMap<string, number>;
+
+/** Reorders the axes of a tensor and sums over those that `result` does not name. */
+function sumTo(x: Float64Tensor, term: string, result: string, extents: Extents): Float64Tensor {
+  const shape = shapeOf(result, extents);
+  if (term === result) return { shape, data: x.data };
+  const summed = [...term].filter((index) => !result.includes(index));
+  const loops = [...result, ...summed].map((index) => ({
     extent: extents.get(index) ?? 1,
-    strides: [parsed.result, ...parsed.operands].map((term) => strideOf(term, index, extents)),
+    to: strideOf(result, index, extents),
+    from: strideOf(term, index, extents),
   }));
-  const shape = [...parsed.result].map((index) => extents.get(index) ?? 1);
-  const data = new Float64Array(elementCount(shape));
-  const [a, b] = operands;
-  const visit = (depth: number, target: number, inA: number, inB: number): void => {
+  const data = new Float64Array(sizeOf(result, extents));
+  const visit = (depth: number, to: number, from: number): void => {
     const loop = loops[depth];
     if (loop === undefined) {
-      data[target]! += a!.data[inA]! * (b === undefined ? 1 : b.data[inB]!);
-      return;
-    }
-    const [toTarget = 0, toA = 0, toB = 0] = loop.strides;
-    for (let k = 0; k < loop.extent; k++) {
-      visit(depth + 1, target + k * toTarget, inA + k * toA, inB + k * toB);
+      data[to]! += x.data[from]!;
+    } else if (depth === loops.length - 1) {
+      for (let k = 0; k < loop.extent; k++, to += loop.to, from += loop.from) {
+        data[to]! += x.data[from]!;
+      }
+    } else {
+      for (let k = 0; k < loop.extent; k++)
+        visit(depth + 1, to + k * loop.to, from + k * loop.from);
     }
   };
-  visit(0, 0, 0, 0);
+  visit(0, 0, 0);
   return { shape, data };
 }
 
+function shapeOf(term: string, extents: Extents): readonly number[] {
+  return [...term].map((index) => extents.get(index) ?? 1);
+}
+
+function sizeOf(term: string, extents: Extents): number {
+  return elementCount(shapeOf(term, extents));
+}
+
 /** Distance between neighbours along `index` in a row-major tensor with the axes of `term`; 0 if absent. */
-function strideOf(term: string, index: string, extents: ReadonlyMap<string, number>): number {
+function strideOf(term: string, index: string, extents: Extents): number {
   const axis = term.indexOf(index);
-  if (axis < 0) return 0;
-  return elementCount([...term.slice(axis + 1)].map((other) => extents.get(other) ?? 1));
+  return axis < 0 ? 0 : sizeOf(term.slice(axis + 1), extents);
 }
 
 /** Places a kernel inside a larger one, and spreads a grouped one over fewer groups. */
@@ -95,29 +152,44 @@ export function composeKernels(
   second: Float64Tensor,
   op: OpOf<"composeKernels">,
 ): Float64Tensor {
-  const [inner, perGroup, firstH, firstW] = extents4(first);
+  const [, perGroup, firstH, firstW] = extents4(first);
   const [out, innerPerGroup, secondH, secondW] = extents4(second);
   const kernelH = firstH + secondH - 1;
   const kernelW = firstW + secondW - 1;
-  const outPerGroup = out / op.groups;
-  const data = new Float64Array(out * perGroup * kernelH * kernelW);
-  for (let o = 0; o < out; o++) {
-    const firstInner = Math.floor(o / outPerGroup) * (inner / op.groups);
-    for (let t = 0; t < innerPerGroup; t++) {
-      for (let vh = 0; vh < secondH; vh++) {
-        for (let vw = 0; vw < secondW; vw++) {
-          const w = second.data[((o * innerPerGroup + t) * secondH + vh) * secondW + vw]!;
-          if (w === 0) continue;
-          const shiftH = op.correlate ? secondH - 1 - vh : vh;
-          const shiftW = op.correlate ? secondW - 1 - vw : vw;
-          for (let i = 0; i < perGroup; i++) {
-            for (let uh = 0; uh < firstH; uh++) {
-              const from = (((firstInner + t) * perGroup + i) * firstH + uh) * firstW;
-              const to = ((o * perGroup + i) * kernelH + uh + shiftH) * kernelW + shiftW;
-              for (let uw = 0; uw < firstW; uw++) data[to + uw]! += w * first.data[from + uw]!;
-            }
-          }
-        }
+  const rows = out / op.groups;
+  const firstArea = firstH * firstW;
+  const secondArea = secondH * secondW;
+  const area = kernelH * kernelW;
+  const data = new Float64Array(out * perGroup * area);
+  // One matrix product, Σ_t second[o,t] first[t,i], for each group and pair of taps.
+  for (let group = 0; group < op.groups; group++) {
+    for (let v = 0; v < secondArea; v++) {
+      const [vh, vw] = [Math.floor(v / secondW), v % secondW];
+      const shiftH = op.correlate ? secondH - 1 - vh : vh;
+      const shiftW = op.correlate ? secondW - 1 - vw : vw;
+      for (let u = 0; u < firstArea; u++) {
+        const position = (Math.floor(u / firstW) + shiftH) * kernelW + (u % firstW) + shiftW;
+        multiplyAdd(
+          {
+            data,
+            offset: group * rows * perGroup * area + position,
+            rowStride: perGroup * area,
+            columnStride: area,
+          },
+          {
+            data: second.data,
+            offset: group * rows * innerPerGroup * secondArea + v,
+            rowStride: innerPerGroup * secondArea,
+            columnStride: secondArea,
+          },
+          {
+            data: first.data,
+            offset: group * innerPerGroup * perGroup * firstArea + u,
+            rowStride: perGroup * firstArea,
+            columnStride: firstArea,
+          },
+          { rows, columns: perGroup, inner: innerPerGroup },
+        );
       }
     }
   }

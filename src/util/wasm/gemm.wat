@@ -1,0 +1,52 @@
+;; c = a b in float64, for the 4x4 tiles of c.
+;; a: m panels of 4 rows, each k times 4 numbers; b: n panels of 4 columns, likewise; c: row-major,
+;; 4m rows of 4n numbers. Pointers are in bytes. m, n and k are at least 1. One tile's 16 sums stay in
+;; registers: 8 multiplications and 8 additions of two numbers each per step of k.
+;; Compile with: npm run wasm
+(module
+  (memory (import "env" "memory") 1)
+  (func (export "gemm") (param $a i32) (param $b i32) (param $c i32)
+        (param $m i32) (param $n i32) (param $k i32)
+    (local $i i32) (local $j i32) (local $pa i32) (local $pb i32) (local $end i32) (local $row i32) (local $out i32)
+    (local $b0 v128) (local $b1 v128) (local $x v128)
+    (local $c00 v128) (local $c01 v128) (local $c10 v128) (local $c11 v128)
+    (local $c20 v128) (local $c21 v128) (local $c30 v128) (local $c31 v128)
+    (local.set $row (i32.shl (local.get $n) (i32.const 5)))
+    (loop $rows
+      (local.set $j (i32.const 0))
+      (loop $cols
+        (local.set $pa (i32.add (local.get $a) (i32.mul (local.get $i) (i32.shl (local.get $k) (i32.const 5)))))
+        (local.set $pb (i32.add (local.get $b) (i32.mul (local.get $j) (i32.shl (local.get $k) (i32.const 5)))))
+        (local.set $end (i32.add (local.get $pa) (i32.shl (local.get $k) (i32.const 5))))
+        (local.set $c00 (v128.const i64x2 0 0)) (local.set $c01 (v128.const i64x2 0 0))
+        (local.set $c10 (v128.const i64x2 0 0)) (local.set $c11 (v128.const i64x2 0 0))
+        (local.set $c20 (v128.const i64x2 0 0)) (local.set $c21 (v128.const i64x2 0 0))
+        (local.set $c30 (v128.const i64x2 0 0)) (local.set $c31 (v128.const i64x2 0 0))
+        (loop $inner
+          (local.set $b0 (v128.load (local.get $pb)))
+          (local.set $b1 (v128.load offset=16 (local.get $pb)))
+          (local.set $x (v128.load64_splat (local.get $pa)))
+          (local.set $c00 (f64x2.add (local.get $c00) (f64x2.mul (local.get $x) (local.get $b0))))
+          (local.set $c01 (f64x2.add (local.get $c01) (f64x2.mul (local.get $x) (local.get $b1))))
+          (local.set $x (v128.load64_splat offset=8 (local.get $pa)))
+          (local.set $c10 (f64x2.add (local.get $c10) (f64x2.mul (local.get $x) (local.get $b0))))
+          (local.set $c11 (f64x2.add (local.get $c11) (f64x2.mul (local.get $x) (local.get $b1))))
+          (local.set $x (v128.load64_splat offset=16 (local.get $pa)))
+          (local.set $c20 (f64x2.add (local.get $c20) (f64x2.mul (local.get $x) (local.get $b0))))
+          (local.set $c21 (f64x2.add (local.get $c21) (f64x2.mul (local.get $x) (local.get $b1))))
+          (local.set $x (v128.load64_splat offset=24 (local.get $pa)))
+          (local.set $c30 (f64x2.add (local.get $c30) (f64x2.mul (local.get $x) (local.get $b0))))
+          (local.set $c31 (f64x2.add (local.get $c31) (f64x2.mul (local.get $x) (local.get $b1))))
+          (local.set $pb (i32.add (local.get $pb) (i32.const 32)))
+          (br_if $inner (i32.lt_u (local.tee $pa (i32.add (local.get $pa) (i32.const 32))) (local.get $end))))
+        (local.set $out (i32.add (local.get $c) (i32.add (i32.mul (local.get $i) (i32.shl (local.get $row) (i32.const 2))) (i32.shl (local.get $j) (i32.const 5)))))
+        (v128.store (local.get $out) (local.get $c00)) (v128.store offset=16 (local.get $out) (local.get $c01))
+        (local.set $out (i32.add (local.get $out) (local.get $row)))
+        (v128.store (local.get $out) (local.get $c10)) (v128.store offset=16 (local.get $out) (local.get $c11))
+        (local.set $out (i32.add (local.get $out) (local.get $row)))
+        (v128.store (local.get $out) (local.get $c20)) (v128.store offset=16 (local.get $out) (local.get $c21))
+        (local.set $out (i32.add (local.get $out) (local.get $row)))
+        (v128.store (local.get $out) (local.get $c30)) (v128.store offset=16 (local.get $out) (local.get $c31))
+        (br_if $cols (i32.lt_u (local.tee $j (i32.add (local.get $j) (i32.const 1))) (local.get $n))))
+      (br_if $rows (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (local.get $m)))))
+)
