@@ -7,6 +7,18 @@ export {
   convSpec,
   type Structure,
 } from "./blocks/index.js";
+export {
+  type CheckpointMetadata,
+  type LoadedCheckpoint,
+  type LoadOptions,
+  loadCheckpoint,
+  openTensorFile,
+  type Recognition,
+  recognise,
+  type SaveOptions,
+  saveCheckpoint,
+  type TensorFile,
+} from "./checkpoint/index.js";
 export { type ErrorKind, EXIT_CODES, RepkitError } from "./errors.js";
 export {
   type Graph,

@@ -24,7 +24,7 @@ export function orepaBlock(options: OrepaOptions = {}): Block {
     deployName: "orepa_reparam",
     declines(spec) {
       const { innerChannels = spec.groups } = options;
-      return innerChannels % spec.groups === 0
+      return innerChannels >= 1 && innerChannels % spec.groups === 0
         ? needs.oddKernel(spec)
         : `innerChannels a multiple of groups (=${spec.groups}), not ${innerChannels}`;
     },

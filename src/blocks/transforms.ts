@@ -21,7 +21,7 @@ export function transformII({ count = 2, ...options }: ParallelOptions = {}): Bl
   return {
     name: "TransformII",
     deployName: "reparam",
-    declines: () => (count >= 1 ? undefined : "count at least 1"),
+    declines: () => declinesCount(count),
     branches: (scope, x, spec) =>
       scope.add(numbered(count, (index) => branch(scope, `branch${index}`, x, spec, options))),
   };
@@ -36,6 +36,8 @@ export function transformIV({ count = 2, ...options }: ParallelOptions = {}): Bl
     name: "TransformIV",
     deployName: "reparam",
     declines({ out, groups }) {
+      const reason = declinesCount(count);
+      if (reason !== undefined) return reason;
       if (groups !== 1) return "groups 1";
       return out % count === 0 ? undefined : `outputs a multiple of ${count}`;
     },
@@ -94,6 +96,10 @@ function branch(
   const layer = scope.child(name);
   const y = conv(layer, "conv", x, { ...spec, bias: useBias });
   return useBn ? batchNorm(layer, "bn", y) : y;
+}
+
+function declinesCount(count: number): string | undefined {
+  return Number.isSafeInteger(count) && count >= 1 ? undefined : "count a whole number from 1";
 }
 
 function numbered<T>(count: number, make: (index: number) => T): readonly T[] {

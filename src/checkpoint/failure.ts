@@ -10,7 +10,10 @@ export type ReadFailure =
   | "storage-size" // fewer bytes than the tensors need
   | "storage-missing"
   | "unsafe-pickle"
-  | "unsupported"; // well formed, but beyond what is read here
+  | "unsupported" // well formed, but beyond what is read here
+  | "unrecognised" // weights, but of no network that is known, or not quite
+  | "other-model" // weights of another network than was asked for
+  | "contradiction"; // the metadata says one thing and the tensors another
 
 /** Facts besides the reason, such as `tensor`, `shape`, `bytesNeeded`, `bytesPresent`, `globals`. */
 export type FailureFacts = Readonly<Record<string, unknown>>;
@@ -25,11 +28,11 @@ export function readFailure(
   return fileError(path, printable(problem), { details: { reason, ...facts } });
 }
 
-const MAX_PROBLEM = 1000; // characters
+const MAX_PROBLEM = 2000; // characters
 
 /** Names come from the file: neither their length nor their control characters reach a terminal. */
-function printable(text: string): string {
-  const short = text.length > MAX_PROBLEM ? `${text.slice(0, MAX_PROBLEM)}...` : text;
+export function printable(text: string, longest = MAX_PROBLEM): string {
+  const short = text.length > longest ? `${text.slice(0, longest)}...` : text;
   return short.replace(/\p{Cc}|\p{Cf}|\p{Zl}|\p{Zp}/gu, (character) => {
     return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
   });

@@ -20,16 +20,26 @@ const STORAGE_CLASSES: Readonly<Record<WritableDType, string>> = {
   I64: "LongStorage",
 };
 
+/** Puts the state dict under `key` of a dict that has other values too, written before it. */
+export interface Wrapping {
+  readonly key: string;
+  readonly beside: ReadonlyMap<string, string | number>;
+}
+
 /**
  * Writes the tensors as one OrderedDict, in the order given, atomically. They are contiguous, on the
  * CPU, and do not require gradients.
  * @throws RepkitError "file" where the system refuses; "internal" for names used twice
  */
-export function writePyTorch(path: string, entries: Iterable<TensorEntry>): void {
+export function writePyTorch(
+  path: string,
+  entries: Iterable<TensorEntry>,
+  wrapping?: Wrapping,
+): void {
   const planned = planEntries(entries);
   writeFileAtomically(path, (sink) => {
     const archive = new ZipWriter(sink);
-    archive.add(`${ARCHIVE}/data.pkl`, pickleStateDict(planned));
+    archive.add(`${ARCHIVE}/data.pkl`, pickleStateDict(planned, wrapping));
     archive.add(`${ARCHIVE}/byteorder`, Buffer.from("little"));
     for (const [key, entry] of planned.entries()) {
       archive.add(`${ARCHIVE}/data/${key}`, entry.encode());
@@ -40,7 +50,7 @@ export function writePyTorch(path: string, entries: Iterable<TensorEntry>): void
 }
 
 /** The pickle of an OrderedDict of tensors; entry i refers to the storage with key `i`. */
-function pickleStateDict(entries: readonly PlannedEntry[]): Buffer {
+function pickleStateDict(entries: readonly PlannedEntry[], wrapping?: Wrapping): Buffer {
   const parts: Buffer[] = [Buffer.from([0x80, 2])];
   const memo = new Map<string, number>();
   const op = (text: string): void => void parts.push(Buffer.from(text, "latin1"));
@@ -82,6 +92,13 @@ function pickleStateDict(entries: readonly PlannedEntry[]): Buffer {
     op(")RtR");
   };
 
+  if (wrapping !== undefined) {
+    op("}(");
+    for (const [key, value] of wrapping.beside) {
+      parts.push(pickleString(key), pickleScalar(value));
+    }
+    parts.push(pickleString(wrapping.key));
+  }
   global("collections", "OrderedDict");
   op(")R");
   for (let start = 0; start < entries.length; start += BATCH) {
@@ -92,7 +109,7 @@ function pickleStateDict(entries: readonly PlannedEntry[]): Buffer {
     }
     op("u");
   }
-  op(".");
+  op(wrapping === undefined ? "." : "u.");
   return Buffer.concat(parts);
 }
 
@@ -101,6 +118,15 @@ function pickleString(text: string): Buffer {
   const head = Buffer.alloc(5, "X");
   head.writeUInt32LE(content.length, 1);
   return Buffer.concat([head, content]);
+}
+
+/** Whole numbers from 0 are Python's int, all others float. */
+function pickleScalar(value: string | number): Buffer {
+  if (typeof value === "string") return pickleString(value);
+  if (Number.isSafeInteger(value) && value >= 0) return pickleNatural(value);
+  const float = Buffer.alloc(9, "G");
+  float.writeDoubleBE(value, 1);
+  return float;
 }
 
 /** BININT1, BININT2, BININT, or LONG1 beyond 2^31. */

@@ -6,7 +6,8 @@ import { readFileSync } from "node:fs";
 
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 
-import { EXIT_CODES, RepkitError } from "../errors.js";
+import { EXIT_CODES, RepkitError, usageError } from "../errors.js";
+import { nearestOf } from "../util/suggest.js";
 
 const ENGINES = ["auto", "torch", "tfjs", "tfjs:node-gpu", "tfjs:node", "tfjs:wasm", "tfjs:cpu"];
 const PRECISIONS = ["fp32", "tf32", "bf16", "fp64"];
@@ -59,20 +60,48 @@ export function program(): Command {
     list(options);
   });
 
-  command(root, "info", "parameters, multiply-adds and layers of a model", [
+  command(root, "info", "what a model consists of, or what a checkpoint is", [
     "repkit info -a ResNet-18 -t DBB",
     "repkit info -a RepVGG-B3 -t RepVGG --deploy",
     "repkit info -a MobileNet -t ACB --num-classes 10 --img-size 96 --json",
+    "repkit info RepVGG-A0-train.pth",
+    "repkit info runs/ResNet-18_DBB/best.ckpt --json",
   ])
-    .requiredOption("-a, --arch <name>", "architecture (see repkit list)")
+    .argument("[file]", "a checkpoint in any container; nothing in it is executed")
+    .option("-a, --arch <name>", "architecture (see repkit list); with a file: what it should be")
     .option("-t, --blocktype <name>", "block (default: the architecture's own)")
     .option("--deploy", "the deployed structure instead of the training structure")
-    .option("--num-classes <n>", "number of classes", number, 1000)
-    .option("--img-size <pixels>", "height and width of the images", number, 224)
+    .option("--num-classes <n>", "number of classes (default: 1000)", number)
+    .option("--img-size <pixels>", "height and width of the images (default: 224)", number)
     .option("--graph", "print the graph instead of the table")
-    .action(async (options) => {
-      const { info } = await import("./commands/info.js");
-      info(options as Parameters<typeof info>[0]);
+    .option("--tensors", "with a file: list every tensor")
+    .action(async (file: string | undefined, options: InfoFlags) => {
+      checkInfoFlags(file, options);
+      if (file !== undefined) {
+        const { infoFile } = await import("./commands/info-file.js");
+        infoFile(file, options);
+      } else {
+        const { info } = await import("./commands/info.js");
+        info({ numClasses: 1000, imgSize: 224, ...options } as Parameters<typeof info>[0]);
+      }
+    });
+  command(root, "convert", "training structure to deployed structure, or another container", [
+    "repkit convert in.ckpt out.ckpt",
+    "repkit convert RepVGG-B2-train.pth RepVGG-B2-deploy.pth -a RepVGG-B2",
+    "repkit convert old.pth.tar new.safetensors --keep-structure",
+  ])
+    .argument("<in>", "checkpoint: .ckpt, .safetensors, .pth, .pt, .pth.tar")
+    .argument("<out>", "where to write; the extension says which container")
+    .option("-a, --arch <name>", "architecture (default: what the checkpoint is)")
+    .option("-t, --blocktype <name>", "block (default: what the checkpoint is)")
+    .option("--num-classes <n>", "number of classes (default: what the checkpoint has)", number)
+    .option("--img-size <pixels>", "image size to note in the output", number)
+    .option("--root <key>", "take the weights from this entry, where a file holds several")
+    .option("--keep-structure", "change the container only")
+    .option("--no-verify", "do not run the model before and after; noted in the output")
+    .action(async (input: string, output: string, options) => {
+      const { convertCommand } = await import("./commands/convert.js");
+      await convertCommand(input, output, options as Parameters<typeof convertCommand>[2]);
     });
   return root;
 }
@@ -83,15 +112,43 @@ function command(root: Command, name: string, summary: string, examples: string[
     .description(summary)
     .addHelpText("after", `\nExamples:\n${examples.map((line) => `  $ ${line}`).join("\n")}`)
     .addOption(new Option("--json", "print one JSON document"))
-    .addOption(
-      new Option("--engine <name>", "what runs the model").choices(ENGINES).default("auto"),
-    )
+    .addOption(choice("--engine <name>", "what runs the model", ENGINES).default("auto"))
     .addOption(new Option("--device <name>", "cpu, cuda or cuda:N").argParser(device))
-    .addOption(new Option("--precision <name>", "arithmetic").choices(PRECISIONS).default("fp32"))
+    .addOption(choice("--precision <name>", "arithmetic", PRECISIONS).default("fp32"))
     .addOption(new Option("--threads <n>", "CPU threads").argParser(positiveNumber))
     .addOption(new Option("--seed <n>", "seed of all randomness").argParser(wholeNumber).default(0))
-    .addOption(new Option("--log-level <level>", "log detail").choices(LOG_LEVELS).default("info"))
+    .addOption(choice("--log-level <level>", "log detail", LOG_LEVELS).default("info"))
     .addOption(new Option("--quiet", "no progress and no remarks"));
+}
+
+/** An option whose value is one of a few names; another name is answered with the nearest. */
+function choice(flags: string, description: string, names: readonly string[]): Option {
+  return new Option(flags, description).choices(names).argParser((text) => {
+    if (!names.includes(text)) throw new InvalidArgumentError(nearestOf(text, names));
+    return text;
+  });
+}
+
+/** What `info` is given: of a model, of a file, or both. */
+interface InfoFlags extends CommonOptions {
+  readonly arch?: string;
+  readonly blocktype?: string;
+  readonly deploy?: true;
+  readonly numClasses?: number;
+  readonly imgSize?: number;
+  readonly graph?: true;
+  readonly tensors?: true;
+}
+
+function checkInfoFlags(file: string | undefined, { arch, ...flags }: InfoFlags): void {
+  if (file === undefined && arch === undefined) {
+    throw usageError("info: expected a FILE or an architecture (-a), received neither");
+  }
+  const strangers = file === undefined ? ["tensors"] : ["graph", "imgSize"];
+  const stranger = strangers.find((name) => name in flags);
+  if (stranger === undefined) return;
+  const flag = stranger === "imgSize" ? "--img-size" : `--${stranger}`;
+  throw usageError(`info: ${flag} does not go ${file === undefined ? "without" : "with"} a FILE`);
 }
 
 /** A number as people write it; which numbers make sense is for the command to say. */

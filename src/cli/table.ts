@@ -29,8 +29,17 @@ export function formatTable(
 
 /** 11689512 → `11.69 M`; three or four digits are enough to compare models. */
 export function formatCount(value: number): string {
-  if (value >= 1e9) return `${(value / 1e9).toFixed(2)} G`;
-  if (value >= 1e6) return `${(value / 1e6).toFixed(2)} M`;
-  if (value >= 1e3) return `${(value / 1e3).toFixed(2)} k`;
-  return String(value);
+  if (value < 1e3) return String(value);
+  // Rounded first: 999999 is 1.00 M, not 1000.00 k.
+  const thousands = (value / 1e3).toFixed(2);
+  if (Number(thousands) < 1e3) return `${thousands} k`;
+  const millions = (value / 1e6).toFixed(2);
+  return Number(millions) < 1e3 ? `${millions} M` : `${(value / 1e9).toFixed(2)} G`;
+}
+
+/** 1024 → `1.0 KiB`. */
+export function formatBytes(bytes: number): string {
+  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+  const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(bytes, 1)) / 10));
+  return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
 }

@@ -18,6 +18,7 @@ import type {
   OpOf,
   Padding,
   Pair,
+  ParamOp,
   ValueType,
 } from "./types.js";
 
@@ -29,10 +30,20 @@ export interface NodeLabels {
   readonly rules?: readonly string[] | undefined;
 }
 
+export interface BuilderOptions {
+  /** Told of every parameter as it is declared, in state-dict order. To throw is to stop building. */
+  readonly onParameter?: ((parameter: ParamOp) => void) | undefined;
+}
+
 /** Collects nodes; every node is checked as it is added. */
 export class GraphBuilder {
   readonly #nodes: Node[] = [];
   readonly #parameterNames = new Set<string>();
+  readonly #onParameter: BuilderOptions["onParameter"];
+
+  constructor(options: BuilderOptions = {}) {
+    this.#onParameter = options.onParameter;
+  }
 
   /** The root scope, whose names have no prefix. */
   root(): Scope {
@@ -54,6 +65,7 @@ export class GraphBuilder {
       ...(labels.rules === undefined ? {} : { rules: labels.rules }),
     };
     this.#nodes.push(node);
+    if (op.kind === "param") this.#onParameter?.(op);
     return node;
   }
 

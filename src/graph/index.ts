@@ -3,6 +3,7 @@ export {
   GraphBuilder,
   Scope,
   toPadding,
+  type BuilderOptions,
   type ParameterOptions,
   type Value,
   type Window,

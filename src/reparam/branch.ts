@@ -110,17 +110,19 @@ export interface NewConvolution {
   /** The nodes that it stands for, besides `root`. */
   readonly absorbed: readonly WorkNode[];
   readonly rule: string;
+  /** The node that the rule looked at, where that is not `root`. */
+  readonly firedAt?: WorkNode;
 }
 
 /** Adds the convolution; provenance and covered nodes are merged from what it absorbs. */
 export function addConvolution(
   graph: WorkGraph,
   root: WorkNode,
-  { source, kernel, bias, geometry, absorbed, rule }: NewConvolution,
+  { source, kernel, bias, geometry, absorbed, rule, firedAt = root }: NewConvolution,
 ): WorkNode {
   const parts = [...absorbed, root];
   const covers = new Set(parts.flatMap((node) => [...node.covers]));
-  const steps = [...parts.flatMap((node) => node.steps), { rule, position: root.position }];
+  const steps = [...parts.flatMap((node) => node.steps), { rule, position: firedAt.position }];
   const inputs = bias === undefined ? [source, kernel] : [source, kernel, bias];
   const { foldName } = root;
   return graph.add(root, { kind: "conv2d", ...geometry }, inputs, { foldName, covers, steps });
@@ -136,6 +138,15 @@ export const NO_PADDING: Padding = [0, 0, 0, 0];
 
 export function isZero(padding: Padding): boolean {
   return padding.every((side) => side === 0);
+}
+
+/** Equal dilations, or no two taps along the axis for a dilation to keep apart. */
+export function sameDilation(a: Branch, b: Branch): boolean {
+  const [extentA, extentB] = [kernelExtent(a.kernel), kernelExtent(b.kernel)];
+  return ([0, 1] as const).every(
+    (axis) =>
+      a.op.dilation[axis] === b.op.dilation[axis] || Math.max(extentA[axis], extentB[axis]) === 1,
+  );
 }
 
 export function samePair(a: readonly number[], b: readonly number[]): boolean {

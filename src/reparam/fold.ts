@@ -4,13 +4,7 @@
  * the deployed weights (materialise.ts); left in the graph they are the differentiable equivalent
  * kernel and bias (equivalent.ts).
  */
-import {
-  elementCount,
-  formatShape,
-  type Graph,
-  type Node,
-  nodeMacs,
-} from "../graph/index.js";
+import { elementCount, formatShape, type Graph, type Node, nodeMacs } from "../graph/index.js";
 import type { Rule } from "./rule.js";
 import { rules as allRules } from "./rules/index.js";
 import { asOp, WorkGraph, type WorkNode } from "./workgraph.js";
@@ -66,6 +60,9 @@ export function foldGraph(graph: Graph, options: FoldOptions = {}): FoldedGraph 
   }
 }
 
+/** Why a preparatory firing is not repeated; nothing that anyone needs to be told. */
+const NOTHING_TO_JOIN = "nothing to join it with";
+
 /** Firings that are not to happen again, with the reason; by rule and original node. */
 class Blocked {
   readonly #reasons = new Map<string, string>();
@@ -84,7 +81,7 @@ class Blocked {
 }
 
 function rewriteToFixedPoint(work: WorkGraph, rules: readonly Rule[], blocked: Blocked): void {
-  for (let changed = true; changed; ) {
+  for (let changed = true; changed;) {
     changed = false;
     for (const seen of work.nodes()) {
       const node = work.current(seen);
@@ -126,20 +123,29 @@ function takeBack(
   for (const node of work.nodes()) {
     if (node.op.kind !== "conv2d" || node.steps.length === 0) continue;
     if (node.steps.every(({ rule }) => preparatory.has(rule))) {
-      for (const { rule, position } of node.steps) blocked.add(rule, position, "nothing to join it with");
+      for (const { rule, position } of node.steps) blocked.add(rule, position, NOTHING_TO_JOIN);
       continue;
     }
     if (node.foldName !== undefined) continue;
-    const before = [...node.covers].reduce((sum, id) => sum + operations(graph, graph.nodes[id]), 0);
+    const before = [...node.covers].reduce(
+      (sum, id) => sum + operations(graph, graph.nodes[id]),
+      0,
+    );
     const after = convolutionOperations(work, node);
     if (after <= maxCostRatio * before) continue;
     const last = node.steps.findLast(({ rule }) => !rule.startsWith("I "));
     if (last === undefined) continue;
-    blocked.add(
-      last.rule,
-      last.position,
-      `one convolution would take ${after} operations an image instead of ${before}`,
+    // Without its preparation a rule still joins what needs none.
+    const preparation = node.steps.filter(
+      ({ rule, position }) => preparatory.has(rule) && position === last.position,
     );
+    for (const { rule, position } of preparation.length > 0 ? preparation : [last]) {
+      blocked.add(
+        rule,
+        position,
+        `one convolution would take ${after} operations an image instead of ${before}`,
+      );
+    }
   }
 }
 
@@ -196,10 +202,10 @@ function refusals(
     if (!rule.roots.includes(node.op.kind)) return [];
     const output = node.name;
     const taken = blocked.reason(rule.name, node.position);
-    if (taken !== undefined && !rule.preparatory) return [{ output, rule: rule.name, reason: taken }];
+    if (taken === NOTHING_TO_JOIN) return [];
+    if (taken !== undefined) return [{ output, rule: rule.name, reason: taken }];
     const verdict = rule.look(work, node);
     if (verdict === undefined || "rewrite" in verdict) return [];
     return [{ output, rule: rule.name, reason: verdict.declined }];
   });
 }
-

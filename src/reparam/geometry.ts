@@ -51,9 +51,11 @@ export function placement(inner: Taps, outer: Taps): { offset: number; dilation:
 }
 
 /** Kernel extent, dilation and padding of a convolution with these taps. */
-export function geometryOf(
-  [vertical, horizontal]: readonly [Taps, Taps],
-): { kernel: Pair; dilation: Pair; padding: Padding } {
+export function geometryOf([vertical, horizontal]: readonly [Taps, Taps]): {
+  kernel: Pair;
+  dilation: Pair;
+  padding: Padding;
+} {
   const after = (taps: Taps) => taps.slack + lastTap(taps);
   return {
     kernel: [vertical.count, horizontal.count],

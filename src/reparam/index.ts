@@ -3,8 +3,20 @@ import type { Graph, State, StateSource } from "../graph/index.js";
 import { type FoldedGroup, foldGraph, type FoldOptions, type Refusal } from "./fold.js";
 import { materialise } from "./materialise.js";
 
-export { type FoldedGraph, type FoldedGroup, foldGraph, type FoldOptions, type Refusal } from "./fold.js";
-export { materialise, type MaterialisedGraph, type MaterialisedParameter } from "./materialise.js";
+export {
+  type FoldedGraph,
+  type FoldedGroup,
+  foldGraph,
+  type FoldOptions,
+  type Refusal,
+} from "./fold.js";
+export { checkGroup, type GroupCheck, GROUP_TOLERANCE } from "./check.js";
+export {
+  materialise,
+  type FoldedConvolution,
+  type MaterialisedGraph,
+  type MaterialisedParameter,
+} from "./materialise.js";
 export type { Rule, Verdict } from "./rule.js";
 export { rules } from "./rules/index.js";
 

@@ -8,14 +8,14 @@ import {
   type Graph,
   GraphBuilder,
   type Node,
+  type OpOf,
   type ParamOp,
   type StateSource,
   type Tensor,
-  toFloat32,
   type Value,
 } from "../graph/index.js";
-import { evaluateWeight } from "./evaluate.js";
-import { convolutionNames } from "./names.js";
+import { evaluateRounded } from "./evaluate.js";
+import { convolutionNames, expressionNames } from "./names.js";
 
 /** An entry of the new state. */
 export interface MaterialisedParameter {
@@ -32,8 +32,17 @@ export interface MaterialisedGraph {
   readonly graph: Graph;
   /** In state-dict order. */
   readonly parameters: readonly MaterialisedParameter[];
-  /** For each node of the folded graph, its position in this one; weights of expressions have none. */
-  readonly positions: ReadonlyMap<number, number>;
+  /** The convolution that each group became, in the order of the groups. */
+  readonly convolutions: readonly FoldedConvolution[];
+}
+
+export interface FoldedConvolution {
+  /** `stage1.0.conv1.dbb_reparam` */
+  readonly name: string;
+  readonly op: OpOf<"conv2d">;
+  /** Positions among the parameters. */
+  readonly weight: number;
+  readonly bias: number | undefined;
 }
 
 /**
@@ -43,13 +52,15 @@ export interface MaterialisedGraph {
 export function materialise(original: Graph, folded: Graph, groups: Groups): MaterialisedGraph {
   const builder = new GraphBuilder();
   const names = convolutionNames(original, folded, groups);
+  const computed = expressionNames(folded, names);
   const values = new Map<number, Value>();
   const parameters: MaterialisedParameter[] = [];
+  const convolutions = new Map<number, FoldedConvolution>();
   const kept = keptWeights(folded, names);
 
   const compute = (from: Node, op: ParamOp): Value => {
     const { name, shape, dtype } = op;
-    const value = (state: StateSource) => toFloat32(evaluateWeight(folded, from.id, state));
+    const value = (state: StateSource) => evaluateRounded(folded, from.id, state);
     parameters.push({ name, shape, dtype, isUnchanged: false, value });
     return builder.add(op, [], name);
   };
@@ -72,16 +83,22 @@ export function materialise(original: Graph, folded: Graph, groups: Groups): Mat
       const known = values.get(id);
       const isWeight = input.type.world === "weight";
       if (known !== undefined && !(isWeight && foldedName !== undefined)) return known;
-      return compute(input, layerParameter(name, folded, node, position));
+      const layer = computed.get(node.id) ?? name;
+      return compute(input, layerParameter(layer, folded, node, position));
     });
     const labels = { foldName: node.foldName, rules: node.rules };
     values.set(node.id, builder.add(op, inputs, name, labels));
+    if (foldedName === undefined || op.kind !== "conv2d") continue;
+    const hasBias = inputs.length === 3;
+    const weight = parameters.length - (hasBias ? 2 : 1);
+    const bias = hasBias ? parameters.length - 1 : undefined;
+    convolutions.set(node.id, { name, op, weight, bias });
   }
   const outputs = folded.outputs.map(({ name, value }) => [name, values.get(value)!] as const);
   return {
     graph: builder.build(Object.fromEntries(outputs)),
     parameters,
-    positions: new Map([...values].map(([id, value]) => [id, value.id])),
+    convolutions: groups.map(({ convolution }) => convolutions.get(convolution)!),
   };
 }
 
@@ -109,7 +126,10 @@ function layerParameter(name: string, graph: Graph, node: Node, position: number
   const [, weight, bias] = node.inputs.map((id) => graph.nodes[id]?.type.shape ?? []);
   const shape = position === 1 ? weight : bias;
   if (weight === undefined || shape === undefined) {
-    throw new RepkitError("internal", `${name}: an expression at input ${position} of ${node.op.kind}`);
+    throw new RepkitError(
+      "internal",
+      `${name}: an expression at input ${position} of ${node.op.kind}`,
+    );
   }
   const bound = 1 / Math.sqrt(elementCount(weight.slice(1)));
   return {
@@ -118,8 +138,7 @@ function layerParameter(name: string, graph: Graph, node: Node, position: number
     shape,
     role: "param",
     dtype: "f32",
-    init:
-      position === 1 ? { kind: "kaimingUniform", a: Math.sqrt(5) } : { kind: "uniform", bound },
+    init: position === 1 ? { kind: "kaimingUniform", a: Math.sqrt(5) } : { kind: "uniform", bound },
     decay: position === 1 ? "kernel" : "bias",
   };
 }

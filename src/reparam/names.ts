@@ -1,5 +1,5 @@
-/** What folded convolutions are called. */
-import type { Graph } from "../graph/index.js";
+/** What layers are called whose weights have been computed. */
+import type { Graph, Node } from "../graph/index.js";
 import type { Groups } from "./materialise.js";
 
 /**
@@ -11,16 +11,63 @@ export function convolutionNames(
   folded: Graph,
   groups: Groups,
 ): ReadonlyMap<number, string> {
+  const isFolded = new Set(groups.map(({ convolution }) => convolution));
+  const taken = new Set(
+    folded.nodes.flatMap((node) => (isFolded.has(node.id) ? [] : ownLayers(folded, node))),
+  );
   const names = new Map<number, string>();
-  const taken = new Set<string>();
   for (const { convolution, replaced } of groups) {
     const wanted = folded.nodes[convolution]?.foldName ?? derivedName(original, replaced);
-    let name = wanted;
-    for (let number = 2; taken.has(name); number++) name = `${wanted}_${number}`;
-    taken.add(name);
-    names.set(convolution, name);
+    names.set(convolution, claim(wanted, taken));
   }
   return names;
+}
+
+/**
+ * The same for the layers that are not folded but read weight expressions, which become parameters
+ * of theirs: their own names, numbered where they are taken.
+ */
+export function expressionNames(
+  folded: Graph,
+  convolutions: ReadonlyMap<number, string>,
+): ReadonlyMap<number, string> {
+  const rest = folded.nodes.filter(
+    ({ id, type }) => type.world === "activation" && !convolutions.has(id),
+  );
+  const isExpression = (id: number) => {
+    const input = folded.nodes[id]!;
+    return (
+      input.type.world === "weight" && input.op.kind !== "param" && input.op.kind !== "constant"
+    );
+  };
+  const others = rest.filter(({ inputs }) => !inputs.some(isExpression));
+  const taken = new Set([
+    ...convolutions.values(),
+    ...others.flatMap((node) => ownLayers(folded, node)),
+  ]);
+  const names = new Map<number, string>();
+  for (const node of rest) {
+    if (node.inputs.some(isExpression)) names.set(node.id, claim(node.name, taken));
+  }
+  return names;
+}
+
+/** The wanted name, with the first number from 2 that makes it a new one. */
+function claim(wanted: string, taken: Set<string>): string {
+  let name = wanted;
+  for (let number = 2; taken.has(name); number++) name = `${wanted}_${number}`;
+  taken.add(name);
+  return name;
+}
+
+/** The layers whose `<name>.weight` or `<name>.bias` the node reads as it is. */
+function ownLayers(graph: Graph, node: Node): readonly string[] {
+  if (node.type.world !== "activation") return [];
+  return node.inputs.flatMap((id) => {
+    const op = graph.nodes[id]?.op;
+    const match = op?.kind === "param" ? /^(.*)\.(?:weight|bias)$/s.exec(op.name) : null;
+    return match?.[1] === undefined ? [] : [match[1]];
+  });
 }
 
 function derivedName(graph: Graph, replaced: readonly number[]): string {

@@ -52,14 +52,34 @@ export class WorkGraph {
     this.#outputs = graph.outputs
       .filter(({ name }) => outputs?.includes(name) ?? true)
       .map(({ name, value }) => ({ name, value }));
-    const live = reachable(graph, this.#outputs.map(({ value }) => value));
+    const live = reachable(
+      graph,
+      this.#outputs.map(({ value }) => value),
+    );
     for (const node of graph.nodes) if (live.has(node.id)) this.#insert(fromNode(node));
     for (const { value } of this.#outputs) this.#use(value, OUTPUT);
   }
 
-  /** Live nodes, inputs before their users. */
+  /**
+   * Live nodes, inputs before their users, else in the order of the original nodes in whose place
+   * they stand. Age does not order those of one place: what replaces an operand is younger than
+   * the sum that uses it.
+   */
   nodes(): readonly WorkNode[] {
-    return [...this.#nodes.values()].sort((a, b) => a.position - b.position || a.id - b.id);
+    const ordered = new Set<WorkNode>();
+    const place = (node: WorkNode) => {
+      if (ordered.has(node)) return;
+      for (const input of node.inputs) {
+        const before = this.node(input);
+        if (before.position === node.position) place(before);
+      }
+      ordered.add(node);
+    };
+    const byPlace = [...this.#nodes.values()].sort(
+      (a, b) => a.position - b.position || a.id - b.id,
+    );
+    byPlace.forEach(place);
+    return [...ordered];
   }
 
   node(id: number): WorkNode {

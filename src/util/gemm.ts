@@ -4,12 +4,19 @@
  */
 import { GEMM_WASM } from "./wasm/gemm-wasm.js";
 
-/** A matrix inside an array: element (row, column) is `data[offset + row*rowStride + column*columnStride]`. */
-export interface MatrixView<D extends Float64Array | Float32Array = Float64Array | Float32Array> {
+/** Rows (or columns) inside an array: element k of line n is `data[start(n) + k*step]`. */
+export interface Lines<D extends Float64Array | Float32Array = Float64Array | Float32Array> {
   readonly data: D;
-  readonly offset: number;
-  readonly rowStride: number;
-  readonly columnStride: number;
+  readonly start: (line: number) => number;
+  readonly step: number;
+}
+
+/** Lines at equal distances. */
+export function lines<D extends Float64Array | Float32Array>(
+  data: D,
+  { offset = 0, distance, step }: { offset?: number; distance: number; step: number },
+): Lines<D> {
+  return { data, start: (line) => offset + line * distance, step };
 }
 
 /** Rows and columns of one block; a block of b with all its rows must fit the kernel's memory. */
@@ -18,89 +25,91 @@ const COLUMN_BLOCK = 256;
 const BYTES = 8;
 const PAGE = 65536;
 
-/** out[rows, columns] += a[rows, inner] b[inner, columns]. Sums run over `inner` in order. */
+export interface ProductSize {
+  readonly rows: number;
+  readonly columns: number;
+  readonly inner: number;
+  /** A factor for each row of the product. Default: 1. */
+  readonly factor?: ((row: number) => number) | undefined;
+}
+
+/** out[row][column] += factor(row) * Σ_k rows[row][k] columns[column][k]; sums run over k in order. */
 export function multiplyAdd(
-  out: MatrixView<Float64Array>,
-  a: MatrixView,
-  b: MatrixView,
-  { rows, columns, inner }: { rows: number; columns: number; inner: number },
+  out: Lines<Float64Array>,
+  rowLines: Lines,
+  columnLines: Lines,
+  size: ProductSize,
 ): void {
+  const { rows, columns, inner, factor } = size;
   if (rows < 4 || columns < 4 || inner < 8) {
-    multiplyPlain(out, a, b, rows, columns, inner);
+    multiplyPlain(out, rowLines, columnLines, size);
     return;
   }
   const { gemm, numbers } = kernelFor(inner);
-  const aStart = 0;
-  const bStart = ROW_BLOCK * inner;
-  const cStart = bStart + COLUMN_BLOCK * inner;
+  const columnStart = ROW_BLOCK * inner;
+  const productStart = columnStart + COLUMN_BLOCK * inner;
+  const { data, step } = out;
   for (let column = 0; column < columns; column += COLUMN_BLOCK) {
     const width = Math.min(COLUMN_BLOCK, columns - column);
     const columnPanels = Math.ceil(width / 4);
-    packPanels(numbers, bStart, width, inner, {
-      data: b.data,
-      start: b.offset + column * b.columnStride,
-      across: b.columnStride,
-      along: b.rowStride,
-    });
+    pack(numbers, columnStart, columnLines, column, width, inner);
     for (let row = 0; row < rows; row += ROW_BLOCK) {
       const height = Math.min(ROW_BLOCK, rows - row);
-      const rowPanels = Math.ceil(height / 4);
-      packPanels(numbers, aStart, height, inner, {
-        data: a.data,
-        start: a.offset + row * a.rowStride,
-        across: a.rowStride,
-        along: a.columnStride,
-      });
-      gemm(aStart * BYTES, bStart * BYTES, cStart * BYTES, rowPanels, columnPanels, inner);
+      pack(numbers, 0, rowLines, row, height, inner);
+      const panels = Math.ceil(height / 4);
+      gemm(0, columnStart * BYTES, productStart * BYTES, panels, columnPanels, inner);
       for (let y = 0; y < height; y++) {
-        let from = cStart + y * columnPanels * 4;
-        let to = out.offset + (row + y) * out.rowStride + column * out.columnStride;
-        for (let x = 0; x < width; x++, to += out.columnStride) out.data[to]! += numbers[from++]!;
+        const by = factor === undefined ? 1 : factor(row + y);
+        let from = productStart + y * columnPanels * 4;
+        let to = out.start(row + y) + column * step;
+        for (const end = from + width; from < end; from++, to += step) {
+          data[to]! += by * numbers[from]!;
+        }
       }
     }
   }
 }
 
-/** Copies `extent` lines into panels of four, line by line interleaved, zeros after the last. */
-function packPanels(
+/** Copies `count` lines into panels of four, interleaved, zeros after the last. */
+function pack(
   numbers: Float64Array,
   start: number,
-  extent: number,
+  { data, start: startOf, step }: Lines,
+  first: number,
+  count: number,
   inner: number,
-  from: { data: Float64Array | Float32Array; start: number; across: number; along: number },
 ): void {
-  const { data, across, along } = from;
-  for (let line = 0; line < extent; line += 4) {
+  for (let line = 0; line < count; line += 4) {
     const panel = start + line * inner;
     for (let lane = 0; lane < 4; lane++) {
+      const isThere = line + lane < count;
+      let at = isThere ? startOf(first + line + lane) : 0;
       let to = panel + lane;
-      if (line + lane >= extent) {
-        for (let k = 0; k < inner; k++, to += 4) numbers[to] = 0;
-        continue;
+      for (const end = to + 4 * inner; to < end; to += 4, at += step) {
+        numbers[to] = isThere ? data[at]! : 0;
       }
-      let at = from.start + (line + lane) * across;
-      for (let k = 0; k < inner; k++, to += 4, at += along) numbers[to] = data[at]!;
     }
   }
 }
 
 function multiplyPlain(
-  out: MatrixView<Float64Array>,
-  a: MatrixView,
-  b: MatrixView,
-  rows: number,
-  columns: number,
-  inner: number,
+  out: Lines<Float64Array>,
+  rowLines: Lines,
+  columnLines: Lines,
+  { rows, columns, inner, factor }: ProductSize,
 ): void {
   for (let row = 0; row < rows; row++) {
-    for (let column = 0; column < columns; column++) {
-      let inA = a.offset + row * a.rowStride;
-      let inB = b.offset + column * b.columnStride;
+    const by = factor === undefined ? 1 : factor(row);
+    const rowStart = rowLines.start(row);
+    let to = out.start(row);
+    for (let column = 0; column < columns; column++, to += out.step) {
+      let inRow = rowStart;
+      let inColumn = columnLines.start(column);
       let sum = 0;
-      for (let k = 0; k < inner; k++, inA += a.columnStride, inB += b.rowStride) {
-        sum += a.data[inA]! * b.data[inB]!;
+      for (let k = 0; k < inner; k++, inRow += rowLines.step, inColumn += columnLines.step) {
+        sum += rowLines.data[inRow]! * columnLines.data[inColumn]!;
       }
-      out.data[out.offset + row * out.rowStride + column * out.columnStride]! += sum;
+      out.data[to]! += by * sum;
     }
   }
 }

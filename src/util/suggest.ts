@@ -2,13 +2,14 @@
 
 /**
  * The candidate nearest to `word` by edit distance (case-insensitive, a swap of neighbours counts
- * once), or undefined where nothing is near enough to be meant.
+ * once, a whole ending less than two edits: RepVGG, RepVGGplus), or undefined where nothing is near
+ * enough to be meant.
  */
 export function suggest(word: string, candidates: Iterable<string>): string | undefined {
   let best: string | undefined;
   let bestDistance = Infinity;
   for (const candidate of candidates) {
-    const distance = editDistance(normalise(word), normalise(candidate));
+    const distance = distanceOf(normalise(word), normalise(candidate));
     if (distance < bestDistance) {
       best = candidate;
       bestDistance = distance;
@@ -18,16 +19,24 @@ export function suggest(word: string, candidates: Iterable<string>): string | un
   return bestDistance <= Math.max(2, Math.ceil(best.length * 0.4)) ? best : undefined;
 }
 
-/** `"x" is not a <what>; did you mean "y"?` or, without a near name, the list of valid ones. */
+/** `unknown <what> "x"; did you mean "y"?` or, without a near name, the list of valid ones. */
 export function unknownName(what: string, word: string, candidates: readonly string[]): string {
+  return `unknown ${what} "${word}"; ${nearestOf(word, candidates)}`;
+}
+
+/** `did you mean "y"?` or, without a near name, `choose from y, z`. */
+export function nearestOf(word: string, candidates: readonly string[]): string {
   const near = suggest(word, candidates);
-  const help =
-    near === undefined ? `choose from ${candidates.join(", ")}` : `did you mean "${near}"?`;
-  return `unknown ${what} "${word}"; ${help}`;
+  return near === undefined ? `choose from ${candidates.join(", ")}` : `did you mean "${near}"?`;
 }
 
 function normalise(word: string): string {
   return word.toLowerCase().replace(/[-_\s]/g, "");
+}
+
+function distanceOf(a: string, b: string): number {
+  const isEnding = Math.min(a.length, b.length) >= 3 && (a.startsWith(b) || b.startsWith(a));
+  return isEnding ? Math.min(editDistance(a, b), 1.5) : editDistance(a, b);
 }
 
 /** Optimal string alignment distance. */

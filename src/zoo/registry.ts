@@ -5,7 +5,7 @@
  */
 import { blockType, type Structure } from "../blocks/index.js";
 import { invalidArgument, usageError } from "../errors.js";
-import { GraphBuilder, type Graph } from "../graph/index.js";
+import { GraphBuilder, type BuilderOptions, type Graph } from "../graph/index.js";
 import { suggest, unknownName } from "../util/suggest.js";
 import { Network, type Architecture, type Layer } from "./architecture.js";
 import { mobilenet } from "./mobilenet.js";
@@ -24,9 +24,9 @@ export const architectures: readonly Architecture[] = [
 export const IMAGENET_MEAN = [0.485, 0.456, 0.406] as const;
 export const IMAGENET_STD = [0.229, 0.224, 0.225] as const;
 
-/** Largest image side and class count: beyond any use, and still safe to compute with. */
-export const MAX_IMAGE_SIZE = 8192;
-export const MAX_CLASSES = 1_000_000;
+/** Largest image side and class count: beyond any use, and every model still fits MAX_ELEMENTS. */
+export const MAX_IMAGE_SIZE = 4096;
+export const MAX_CLASSES = 500_000;
 
 export interface ModelOptions {
   /** An architecture's name: `ResNet-18`. */
@@ -49,14 +49,14 @@ export interface Model extends Required<ModelOptions> {
 
 /**
  * Builds a classifier. Throws exit-code-2 errors that name the nearest valid architecture, block,
- * pair, class count or size.
+ * pair, class count or size. `building` may watch the parameters come, and stop.
  */
-export function buildModel(options: ModelOptions): Model {
+export function buildModel(options: ModelOptions, building: BuilderOptions = {}): Model {
   const { arch, block, structure = "train", numClasses = 1000, imageSize = 224 } = options;
   const { architecture, type } = resolvePair(arch, block);
   checkWhole("number of classes", numClasses, MAX_CLASSES);
   checkWhole("image size", imageSize, MAX_IMAGE_SIZE);
-  const builder = new GraphBuilder();
+  const builder = new GraphBuilder(building);
   const scope = builder.root();
   const network = new Network(scope, { type, structure, numClasses });
   const images = scope.input([3, imageSize, imageSize], { mean: IMAGENET_MEAN, std: IMAGENET_STD });
@@ -97,7 +97,7 @@ function resolvePair(arch: string, block: string) {
 
 function checkWhole(what: string, value: number, largest: number): void {
   if (Number.isSafeInteger(value) && value >= 1 && value <= largest) return;
-  const nearest = Number.isFinite(value) ? Math.min(Math.max(Math.round(value), 1), largest) : 1;
+  const nearest = Number.isNaN(value) ? 1 : Math.min(Math.max(Math.round(value), 1), largest);
   throw invalidArgument(
     what,
     `a whole number from 1 to ${largest} (nearest valid: ${nearest})`,

@@ -2,14 +2,16 @@
  * Convolution, as a matrix product of the kernels with what each of their taps sees, and linear layers.
  * x_NIHW, weight_OIHW (I per group), bias_O → y_NOHW. Cross-correlation, zero padding.
  */
-import { multiplyAdd } from "../../util/gemm.js";
+import { types } from "node:util";
+
+import { lines, multiplyAdd } from "../../util/gemm.js";
 import { windowExtent } from "../infer.js";
-import type { Float64Tensor } from "../tensor.js";
+import { toFloat64, type Float64Tensor, type Tensor } from "../tensor.js";
 import type { OpOf } from "../types.js";
 
 export function conv2d(
   x: Float64Tensor,
-  weight: Float64Tensor,
+  weight: Tensor,
   bias: Float64Tensor | undefined,
   op: OpOf<"conv2d">,
 ): Float64Tensor {
@@ -63,9 +65,9 @@ export function conv2d(
         y.fill(bias.data[group * rows + row]!, start, start + pixels);
       }
       multiplyAdd(
-        { data: y, offset, rowStride: pixels, columnStride: 1 },
-        { data: weight.data, offset: group * rows * taps, rowStride: taps, columnStride: 1 },
-        { data: columns, offset: 0, rowStride: pixels, columnStride: 1 },
+        lines(y, { offset, distance: pixels, step: 1 }),
+        lines(numbersOf(weight), { offset: group * rows * taps, distance: taps, step: 1 }),
+        lines(columns, { distance: 1, step: pixels }),
         { rows, columns: pixels, inner: taps },
       );
     }
@@ -76,7 +78,7 @@ export function conv2d(
 /** x [N,I], weight [O,I], bias [O] → [N,O] */
 export function linear(
   x: Float64Tensor,
-  weight: Float64Tensor,
+  weight: Tensor,
   bias: Float64Tensor | undefined,
 ): Float64Tensor {
   const [batch = 0, features = 0] = x.shape;
@@ -84,16 +86,22 @@ export function linear(
   const y = new Float64Array(batch * out);
   for (let n = 0; bias !== undefined && n < batch; n++) y.set(bias.data, n * out);
   multiplyAdd(
-    { data: y, offset: 0, rowStride: out, columnStride: 1 },
-    { data: x.data, offset: 0, rowStride: features, columnStride: 1 },
-    { data: weight.data, offset: 0, rowStride: 1, columnStride: features },
+    lines(y, { distance: out, step: 1 }),
+    lines(x.data, { distance: features, step: 1 }),
+    lines(numbersOf(weight), { distance: features, step: 1 }),
     { rows: batch, columns: out, inner: features },
   );
   return { shape: [batch, out], data: y };
 }
 
+/** Weights in the type they are stored in; integers as float64. */
+function numbersOf(weight: Tensor): Float32Array | Float64Array {
+  const { data } = weight;
+  return types.isFloat32Array(data) ? data : toFloat64(weight).data;
+}
+
 /** The four extents of an image batch or a kernel. */
-export function extents4(tensor: Float64Tensor): readonly [number, number, number, number] {
+export function extents4(tensor: Tensor): readonly [number, number, number, number] {
   const [a = 1, b = 1, c = 1, d = 1] = tensor.shape;
   return [a, b, c, d];
 }

@@ -50,12 +50,14 @@ export function interpret(
   images: Images | undefined,
   options: InterpretOptions,
 ): Interpretation {
-  const values = new Map<number, Float64Tensor>();
+  const values = new Map<number, Tensor>();
   const updates: State = new Map();
   const lastUse = lastUses(graph);
   for (const node of graph.nodes) {
+    // What no output depends on is not computed.
+    if (!lastUse.has(node.id)) continue;
     const value = evaluate(graph, node, { values, state, images, updates, mode: options.mode });
-    options.onValue?.(node, value);
+    options.onValue?.(node, toFloat64(value));
     values.set(node.id, value);
     for (const input of node.inputs) if (lastUse.get(input) === node.id) values.delete(input);
   }
@@ -65,17 +67,19 @@ export function interpret(
 }
 
 interface Context {
-  readonly values: ReadonlyMap<number, Float64Tensor>;
+  /** Parameters as they are stored, everything else in float64. */
+  readonly values: ReadonlyMap<number, Tensor>;
   readonly state: StateSource;
   readonly images: Images | undefined;
   readonly updates: State;
   readonly mode: "infer" | "train";
 }
 
-function evaluate(graph: Graph, node: Node, context: Context): Float64Tensor {
+function evaluate(graph: Graph, node: Node, context: Context): Tensor {
   const { op } = node;
+  if (op.kind === "conv2d" || op.kind === "linear") return layer(node, op, context.values);
   const inputs = node.inputs.map((input) => read(context.values, input));
-  const [x, y, z] = inputs as [Float64Tensor, Float64Tensor, Float64Tensor | undefined];
+  const [x, y] = inputs as [Float64Tensor, Float64Tensor];
   switch (op.kind) {
     case "input":
       return normalisedImages(op, context.images);
@@ -83,8 +87,6 @@ function evaluate(graph: Graph, node: Node, context: Context): Float64Tensor {
       return stateTensor(context.state, op);
     case "constant":
       return constantTensor(op.shape, op.fill);
-    case "conv2d":
-      return conv2d(x, y, z, op);
     case "batchNorm":
       return batchNorm(graph, node, op, inputs, context);
     case "relu":
@@ -101,8 +103,6 @@ function evaluate(graph: Graph, node: Node, context: Context): Float64Tensor {
       return globalAvgPool(x);
     case "flatten":
       return { shape: [x.shape[0] ?? 0, elementCount(x.shape.slice(1))], data: x.data };
-    case "linear":
-      return linear(x, y, z);
     case "add":
       return add(inputs);
     case "mul":
@@ -126,6 +126,19 @@ function evaluate(graph: Graph, node: Node, context: Context): Float64Tensor {
     case "select":
       return select(x, op.index);
   }
+}
+
+/** Their weights are large, and are read as they are stored. */
+function layer(
+  node: Node,
+  op: OpOf<"conv2d" | "linear">,
+  values: ReadonlyMap<number, Tensor>,
+): Float64Tensor {
+  const [x = -1, weight = -1, bias] = node.inputs;
+  const input = read(values, x);
+  const kernel = stored(values, weight);
+  const shift = bias === undefined ? undefined : read(values, bias);
+  return op.kind === "conv2d" ? conv2d(input, kernel, shift, op) : linear(input, kernel, shift);
 }
 
 function batchNorm(
@@ -181,7 +194,7 @@ function normalisedImages(op: OpOf<"input">, images: Images | undefined): Float6
   return { shape: [batch, ...op.shape], data: result };
 }
 
-function stateTensor(state: StateSource, op: OpOf<"param">): Float64Tensor {
+function stateTensor(state: StateSource, op: OpOf<"param">): Tensor {
   const tensor = stateOf(state, op.name);
   if (!sameShape(tensor.shape, op.shape)) {
     throw new RepkitError(
@@ -189,7 +202,7 @@ function stateTensor(state: StateSource, op: OpOf<"param">): Float64Tensor {
       `state: "${op.name}" should be ${formatShape(op.shape)}, received ${formatShape(tensor.shape)}`,
     );
   }
-  return toFloat64(tensor);
+  return tensor;
 }
 
 function stateOf(state: StateSource, name: string): Tensor {
@@ -198,15 +211,21 @@ function stateOf(state: StateSource, name: string): Tensor {
   return tensor;
 }
 
-/** The node after which a value is no longer needed; outputs are needed for ever. */
-function lastUses(graph: Graph): Map<number, number> {
-  const last = new Map<number, number>();
-  for (const node of graph.nodes) for (const input of node.inputs) last.set(input, node.id);
-  for (const { value } of graph.outputs) last.delete(value);
+/** The node after which a value is no longer needed, for every value that an output depends on. */
+function lastUses(graph: Graph): ReadonlyMap<number, number> {
+  const last = new Map(graph.outputs.map(({ value }) => [value, Infinity]));
+  for (const node of graph.nodes.toReversed()) {
+    if (!last.has(node.id)) continue;
+    for (const input of node.inputs) if (!last.has(input)) last.set(input, node.id);
+  }
   return last;
 }
 
-function read(values: ReadonlyMap<number, Float64Tensor>, id: number): Float64Tensor {
+function read(values: ReadonlyMap<number, Tensor>, id: number): Float64Tensor {
+  return toFloat64(stored(values, id));
+}
+
+function stored(values: ReadonlyMap<number, Tensor>, id: number): Tensor {
   const value = values.get(id);
   if (value === undefined) throw new RepkitError("internal", `value ${id} is not computed yet`);
   return value;

@@ -80,22 +80,26 @@ function normalise(
       const plane = n * channels + c;
       const target = plane * outH * outW;
       if (outH * outW > height * width) {
-        y.fill(affine(border, c, 0, op.eps), target, target + outH * outW);
+        y.fill(affine(border, c, op.eps)(0), target, target + outH * outW);
       }
+      const apply = affine(inner, c, op.eps);
       for (let h = 0; h < height; h++) {
         const from = (plane * height + h) * width;
         const to = target + (h + top) * outW + left;
-        for (let w = 0; w < width; w++) y[to + w] = affine(inner, c, x.data[from + w]!, op.eps);
+        for (let w = 0; w < width; w++) y[to + w] = apply(x.data[from + w]!);
       }
     }
   }
   return { shape: [batch, channels, outH, outW], data: y };
 }
 
-function affine(weights: BatchNormInputs, c: number, value: number, eps: number): number {
-  const { gamma, beta, mean, variance } = weights;
-  const std = Math.sqrt(variance.data[c]! + eps);
-  return ((value - mean.data[c]!) / std) * gamma.data[c]! + beta.data[c]!;
+/** What batch norm makes of a value of channel `c`. */
+function affine(weights: BatchNormInputs, c: number, eps: number): (value: number) => number {
+  const gamma = weights.gamma.data[c]!;
+  const beta = weights.beta.data[c]!;
+  const mean = weights.mean.data[c]!;
+  const std = Math.sqrt(weights.variance.data[c]! + eps);
+  return (value) => ((value - mean) / std) * gamma + beta;
 }
 
 function forChannel(x: Float64Tensor, channel: number, visit: (value: number) => void): void {

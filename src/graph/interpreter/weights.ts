@@ -1,6 +1,6 @@
 /** Weight expressions. Kernels are O,I,H,W with I per group. */
 import { RepkitError } from "../../errors.js";
-import { multiplyAdd } from "../../util/gemm.js";
+import { lines, multiplyAdd } from "../../util/gemm.js";
 import { einsumExtents, parseEinsum } from "../einsum.js";
 import { elementCount, type Float64Tensor } from "../tensor.js";
 import type { OpOf } from "../types.js";
@@ -64,9 +64,9 @@ function product({ a, termA, b, termB }: Factors, result: string, extents: Exten
   const data = new Float64Array(sizeOf(term, extents));
   for (let index = 0; index < sizeOf(shared, extents); index++) {
     multiplyAdd(
-      { data, offset: index * rows * columns, rowStride: columns, columnStride: 1 },
-      { data: left.data, offset: index * rows * inner, rowStride: inner, columnStride: 1 },
-      { data: right.data, offset: index * inner * columns, rowStride: columns, columnStride: 1 },
+      lines(data, { offset: index * rows * columns, distance: columns, step: 1 }),
+      lines(left.data, { offset: index * rows * inner, distance: inner, step: 1 }),
+      lines(right.data, { offset: index * inner * columns, distance: 1, step: columns }),
       { rows, columns, inner },
     );
   }
@@ -170,24 +170,21 @@ export function composeKernels(
       for (let u = 0; u < firstArea; u++) {
         const position = (Math.floor(u / firstW) + shiftH) * kernelW + (u % firstW) + shiftW;
         multiplyAdd(
-          {
-            data,
+          lines(data, {
             offset: group * rows * perGroup * area + position,
-            rowStride: perGroup * area,
-            columnStride: area,
-          },
-          {
-            data: second.data,
+            distance: perGroup * area,
+            step: area,
+          }),
+          lines(second.data, {
             offset: group * rows * innerPerGroup * secondArea + v,
-            rowStride: innerPerGroup * secondArea,
-            columnStride: secondArea,
-          },
-          {
-            data: first.data,
+            distance: innerPerGroup * secondArea,
+            step: secondArea,
+          }),
+          lines(first.data, {
             offset: group * innerPerGroup * perGroup * firstArea + u,
-            rowStride: perGroup * firstArea,
-            columnStride: firstArea,
-          },
+            distance: firstArea,
+            step: perGroup * firstArea,
+          }),
           { rows, columns: perGroup, inner: innerPerGroup },
         );
       }

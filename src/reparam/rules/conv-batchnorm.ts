@@ -25,7 +25,9 @@ export const convBatchNorm: Rule = {
     }
     const reason = notAbsorbable(graph, inner, node);
     if (reason !== undefined) return declined(reason);
-    return { rewrite: () => foldBatchNorm(graph, norm, branch, { geometry: branch.op, rule: NAME }) };
+    return {
+      rewrite: () => foldBatchNorm(graph, norm, branch, { geometry: branch.op, rule: NAME }),
+    };
   },
 };
 

@@ -23,17 +23,25 @@ export const identityBranch: Rule = {
         const [channels = 0] = source.type.shape;
         const kernel = new Emitter(graph, node).constant([channels, 1, 1, 1], { kind: "identity" });
         // Only an operand: the block's label stays with the sum.
-        const identity = addConvolution(graph, { ...node, foldName: undefined }, {
-          source,
-          kernel,
-          bias: undefined,
-          geometry: { stride: [1, 1], padding: NO_PADDING, dilation: [1, 1], groups: channels },
-          absorbed: [],
-          rule: NAME,
-        });
+        const identity = addConvolution(
+          graph,
+          { ...node, foldName: undefined },
+          {
+            source,
+            kernel,
+            bias: undefined,
+            geometry: { stride: [1, 1], padding: NO_PADDING, dilation: [1, 1], groups: channels },
+            absorbed: [],
+            rule: NAME,
+          },
+        );
         const index = operands.indexOf(source);
         const { foldName, steps, covers } = node;
-        return graph.add(node, node.op, operands.with(index, identity), { foldName, steps, covers });
+        return graph.add(node, node.op, operands.with(index, identity), {
+          foldName,
+          steps,
+          covers,
+        });
       },
     };
   },

@@ -3,13 +3,7 @@
  * grouped one with fewer groups (Ding et al., CVPR 2021, eq. 8, there for 1x1 and 1xK in KxK). Brings
  * the branches of a sum, or of a concatenation, to one geometry; geometry.ts shows how taps align.
  */
-import {
-  addConvolution,
-  type Branch,
-  Emitter,
-  kernelExtent,
-  samePair,
-} from "../branch.js";
+import { addConvolution, type Branch, Emitter, kernelExtent, samePair } from "../branch.js";
 import { commonTaps, gcd, geometryOf, placement, type Taps, tapsOf } from "../geometry.js";
 import { type Rule, type Verdict } from "../rule.js";
 import type { WorkGraph, WorkNode } from "../workgraph.js";
@@ -45,7 +39,10 @@ function unify(graph: WorkGraph, node: WorkNode, siblings: readonly Branch[]): V
   if (siblings.length < (node.op.kind === "concat" ? node.inputs.length : 2)) return undefined;
   const taps = siblings.map(({ op, kernel }) => tapsOf(op, kernelExtent(kernel)));
   const target: Target = {
-    taps: [commonTaps(taps.map(([vertical]) => vertical)), commonTaps(taps.map(([, horizontal]) => horizontal))],
+    taps: [
+      commonTaps(taps.map(([vertical]) => vertical)),
+      commonTaps(taps.map(([, horizontal]) => horizontal)),
+    ],
     groups: node.op.kind === "concat" ? 1 : siblings.map(({ op }) => op.groups).reduce(gcd, 0),
   };
   const different = [...new Set(siblings)].filter((branch) => !fits(branch, target));
@@ -53,7 +50,7 @@ function unify(graph: WorkGraph, node: WorkNode, siblings: readonly Branch[]): V
   return {
     rewrite() {
       const replacements = new Map(
-        different.map((branch) => [branch.node.id, enlarge(graph, branch, target)]),
+        different.map((branch) => [branch.node.id, enlarge(graph, node, branch, target)]),
       );
       const operands = graph.inputs(node).map((operand) => replacements.get(operand.id) ?? operand);
       const { foldName, steps, covers } = node;
@@ -74,7 +71,7 @@ function fits({ op, kernel }: Branch, target: Target): boolean {
   );
 }
 
-function enlarge(graph: WorkGraph, branch: Branch, target: Target): WorkNode {
+function enlarge(graph: WorkGraph, node: WorkNode, branch: Branch, target: Target): WorkNode {
   const [vertical, horizontal] = tapsOf(branch.op, kernelExtent(branch.kernel));
   const placed = [
     placement(vertical, target.taps[0]),
@@ -95,5 +92,6 @@ function enlarge(graph: WorkGraph, branch: Branch, target: Target): WorkNode {
     geometry: { stride: branch.op.stride, ...geometry, groups: target.groups },
     absorbed: [],
     rule: NAME,
+    firedAt: node,
   });
 }

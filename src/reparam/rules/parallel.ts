@@ -2,7 +2,15 @@
  * Rule II: convolutions of the same value and geometry that are added are one convolution
  * (Ding et al., CVPR 2021, eq. 3): W' = W1 + W2 + ..., b' = b1 + b2 + ...
  */
-import { addConvolution, type Branch, branchOf, Emitter, kernelExtent, samePair } from "../branch.js";
+import {
+  addConvolution,
+  type Branch,
+  branchOf,
+  Emitter,
+  kernelExtent,
+  sameDilation,
+  samePair,
+} from "../branch.js";
 import { declined, describe, notAbsorbable, type Rule, type Verdict } from "../rule.js";
 import type { WorkGraph, WorkNode } from "../workgraph.js";
 
@@ -26,7 +34,9 @@ export const parallel: Rule = {
 export function absorbableBranches(graph: WorkGraph, node: WorkNode): readonly Branch[] {
   return graph.inputs(node).flatMap((operand) => {
     const branch = branchOf(graph, operand);
-    return branch !== undefined && notAbsorbable(graph, operand, node) === undefined ? [branch] : [];
+    return branch !== undefined && notAbsorbable(graph, operand, node) === undefined
+      ? [branch]
+      : [];
   });
 }
 
@@ -35,7 +45,7 @@ function sameGeometry(a: Branch, b: Branch): boolean {
     a.source.id === b.source.id &&
     a.op.groups === b.op.groups &&
     samePair(a.op.stride, b.op.stride) &&
-    samePair(a.op.dilation, b.op.dilation) &&
+    sameDilation(a, b) &&
     samePair(kernelExtent(a.kernel), kernelExtent(b.kernel)) &&
     // With a stride, different padding after the image can mean the same windows.
     a.op.padding[0] === b.op.padding[0] &&
@@ -46,7 +56,9 @@ function sameGeometry(a: Branch, b: Branch): boolean {
 function merge(graph: WorkGraph, node: WorkNode, alike: readonly Branch[]): WorkNode {
   const emitter = new Emitter(graph, node);
   const [first] = alike as [Branch];
-  const rest = graph.inputs(node).filter((operand) => !alike.some((branch) => branch.node === operand));
+  const rest = graph
+    .inputs(node)
+    .filter((operand) => !alike.some((branch) => branch.node === operand));
   const whole = rest.length === 0;
   const merged = addConvolution(graph, whole ? node : { ...node, foldName: undefined }, {
     source: first.source,
@@ -76,7 +88,11 @@ function why(graph: WorkGraph, node: WorkNode, branches: readonly Branch[]): Ver
   const [a, b] = branches;
   if (a === undefined || b === undefined) return undefined;
   if (a.source.id !== b.source.id) {
-    return declined(`its operands read different values, ${describe(a.source)} and ${describe(b.source)}`);
+    return declined(
+      `its operands read different values, ${describe(a.source)} and ${describe(b.source)}`,
+    );
   }
+  // Kernels of other geometries are for rule VI.
+  if (samePair(a.op.stride, b.op.stride)) return undefined;
   return declined(`strides ${a.op.stride.join("x")} and ${b.op.stride.join("x")} differ`);
 }

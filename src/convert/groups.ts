@@ -1,0 +1,61 @@
+/**
+ * The weights of the folded convolutions of one model, each with its check. The work is the same in
+ * a worker thread and in the main one.
+ */
+import type { Graph, StateSource } from "../graph/index.js";
+import {
+  checkGroup,
+  type FoldedGraph,
+  type GroupCheck,
+  materialise,
+  type MaterialisedGraph,
+} from "../reparam/index.js";
+
+/** Plain data, so that a worker thread can be given it. */
+export interface GroupsToFold {
+  readonly original: Graph;
+  readonly folded: FoldedGraph;
+  /** Whether to run each group before and after. */
+  readonly verify: boolean;
+}
+
+export interface GroupResult {
+  readonly index: number;
+  readonly weight: Float32Array;
+  readonly bias: Float32Array | undefined;
+  readonly check: GroupCheck | undefined;
+}
+
+/** Folds group after group of one model. */
+export class GroupFolder {
+  readonly #job: GroupsToFold;
+  readonly #state: StateSource;
+  readonly #result: MaterialisedGraph;
+
+  constructor(job: GroupsToFold, state: StateSource) {
+    this.#job = job;
+    this.#state = state;
+    this.#result = materialise(job.original, job.folded.graph, job.folded.groups);
+  }
+
+  fold(index: number): GroupResult {
+    const { original, folded, verify } = this.#job;
+    const convolution = this.#result.convolutions[index]!;
+    const valueOf = (position: number) => {
+      const parameter = this.#result.parameters[position]!;
+      const { data } = parameter.value(this.#state);
+      return { shape: parameter.shape, data: data as Float32Array };
+    };
+    const weight = valueOf(convolution.weight);
+    const bias = convolution.bias === undefined ? undefined : valueOf(convolution.bias);
+    const check = verify
+      ? checkGroup(original, this.#state, {
+          replaced: folded.groups[index]!.replaced,
+          conv: convolution.op,
+          weight,
+          bias,
+        })
+      : undefined;
+    return { index, weight: weight.data, bias: bias?.data, check };
+  }
+}

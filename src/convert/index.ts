@@ -1,0 +1,176 @@
+/** Converting checkpoints: training structure to deployed structure, or one container to another. */
+import { statSync } from "node:fs";
+
+import {
+  loadCheckpoint,
+  type LoadedCheckpoint,
+  type LoadOptions,
+  outputContainer,
+  saveCheckpoint,
+} from "../checkpoint/index.js";
+import { fileError } from "../errors.js";
+import { graphMacs, parameterCount, type StateSource, type Tensor } from "../graph/index.js";
+import { foldGraph, materialise } from "../reparam/index.js";
+import { buildModel, type Model } from "../zoo/index.js";
+import type { GroupsToFold } from "./groups.js";
+import { requireWritable } from "./output.js";
+import { foldGroups } from "./pool.js";
+import { checkNetworks, judgeGroups, type Verification } from "./verification.js";
+
+export type { Verification } from "./verification.js";
+
+export interface ConvertOptions extends Omit<LoadOptions, "structure"> {
+  readonly input: string;
+  /** Its extension says which container: .ckpt, .safetensors, .pth, .pt, .pth.tar. */
+  readonly output: string;
+  /** Change the container only. */
+  readonly keepStructure?: boolean;
+  /** Run the model before and after, and write nothing where they differ. Default: true. */
+  readonly verify?: boolean;
+  readonly threads?: number | undefined;
+  /** Called with the convolutions folded so far and all of them. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** Parameters and multiply-adds of one structure (per image, at the model's image size). */
+export interface Cost {
+  readonly params: number;
+  readonly macs: number;
+}
+
+export interface Conversion {
+  readonly input: string;
+  readonly output: string;
+  readonly arch: string;
+  readonly block: string;
+  readonly numClasses: number;
+  readonly structure: Model["structure"];
+  readonly before: Cost;
+  readonly after: Cost;
+  /** Number of convolutions that were folded. */
+  readonly folded: number;
+  /** Undefined where verification was turned off, or nothing was folded. */
+  readonly verification: Verification | undefined;
+  readonly notes: readonly string[];
+  /** Size of the output. */
+  readonly bytes: number;
+}
+
+/**
+ * Converts a checkpoint. The output is put in place whole, after the check, or not at all.
+ * @throws RepkitError "file" for inputs that are missing, unsafe, or of the wrong kind;
+ *   "verification" where the deployed model differs from the trained one
+ */
+export async function convert(options: ConvertOptions): Promise<Conversion> {
+  const { input, output, keepStructure = false } = options;
+  outputContainer(output);
+  requireWritable(output);
+  const checkpoint = loadCheckpoint(input, wantedOf(options));
+  try {
+    if (keepStructure) return rewrite(options, checkpoint);
+    if (checkpoint.model.structure === "deploy") {
+      const { arch, block } = checkpoint.model;
+      throw fileError(
+        input,
+        `is a deployed ${arch} x ${block} already; to change its container only, add --keep-structure`,
+      );
+    }
+    return await deploy(options, checkpoint);
+  } finally {
+    checkpoint.close();
+  }
+}
+
+function wantedOf({ arch, block, numClasses, imageSize, root }: ConvertOptions): LoadOptions {
+  return {
+    ...(arch === undefined ? {} : { arch }),
+    ...(block === undefined ? {} : { block }),
+    ...(numClasses === undefined ? {} : { numClasses }),
+    ...{ imageSize, root },
+  };
+}
+
+/** The same structure in another container. */
+function rewrite(options: ConvertOptions, checkpoint: LoadedCheckpoint): Conversion {
+  const { model, state, metadata } = checkpoint;
+  saveCheckpoint(options.output, {
+    model,
+    state,
+    metadata: { ...metadata, source: options.input },
+  });
+  return report(options, checkpoint, { model, folded: 0, verification: undefined });
+}
+
+async function deploy(options: ConvertOptions, checkpoint: LoadedCheckpoint): Promise<Conversion> {
+  const { model, state, file, metadata } = checkpoint;
+  const { output, verify = true } = options;
+  const deployed = buildModel({ ...model, structure: "deploy" });
+  const outputs = deployed.graph.outputs.map(({ name }) => name);
+  const folded = foldGraph(model.graph, { outputs });
+  const job: GroupsToFold = { original: model.graph, folded, verify };
+  const results = await foldGroups({
+    job,
+    state,
+    file: { path: file.path, root: file.root },
+    threads: options.threads,
+    onProgress: options.onProgress,
+  });
+  const { convolutions, parameters } = materialise(model.graph, folded.graph, folded.groups);
+  const computed = new Map<string, Tensor>();
+  for (const { index, weight, bias } of results) {
+    const convolution = convolutions[index]!;
+    const put = (position: number | undefined, data: Float32Array | undefined) => {
+      if (position === undefined || data === undefined) return;
+      const { name, shape } = parameters[position]!;
+      computed.set(name, { shape, data });
+    };
+    put(convolution.weight, weight);
+    put(convolution.bias, bias);
+  }
+  // What no group has computed is either a tensor of the source or an expression beside the groups.
+  const others = new Map(parameters.map((parameter) => [parameter.name, parameter]));
+  const newState: StateSource = {
+    get: (name) => computed.get(name) ?? others.get(name)?.value(state),
+  };
+  const verification = verify
+    ? {
+        ...judgeGroups(results, convolutions, output),
+        ...checkNetworks({ model, state }, { model: deployed, state: newState }, output),
+      }
+    : undefined;
+  saveCheckpoint(output, {
+    model: deployed,
+    state: newState,
+    metadata: {
+      ...metadata,
+      source: options.input,
+      verified: verification === undefined ? "no" : { ...verification },
+    },
+  });
+  return report(options, checkpoint, {
+    model: deployed,
+    folded: folded.groups.length,
+    verification,
+  });
+}
+
+function report(
+  { input, output }: ConvertOptions,
+  checkpoint: LoadedCheckpoint,
+  result: { model: Model; folded: number; verification: Verification | undefined },
+): Conversion {
+  const { model, folded, verification } = result;
+  const { arch, block, numClasses, structure } = model;
+  const before = costOf(checkpoint.model);
+  const after = costOf(model);
+  const bytes = statSync(output).size;
+  const { notes } = checkpoint;
+  return {
+    ...{ input, output, arch, block, numClasses, structure },
+    ...{ before, after, folded, verification, notes, bytes },
+  };
+}
+
+function costOf({ graph }: Model): Cost {
+  return { params: parameterCount(graph), macs: graphMacs(graph) };
+}

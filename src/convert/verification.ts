@@ -1,0 +1,98 @@
+/**
+ * Is the deployed model the trained one? Every folded convolution is run against the nodes that it
+ * replaces, and then the whole networks against each other, all in float64: what remains is the one
+ * rounding of the new weights to float32.
+ */
+import { RepkitError } from "../errors.js";
+import { elementCount, interpret, randomStream, type StateSource } from "../graph/index.js";
+import { type FoldedConvolution, GROUP_TOLERANCE } from "../reparam/index.js";
+import { buildModel, type Model } from "../zoo/index.js";
+import type { GroupResult } from "./groups.js";
+
+/** Differences are shares of the largest output value. */
+export interface Verification {
+  /** The convolution that differs most, and by how much. */
+  readonly worst: string;
+  readonly worst_diff: number;
+  readonly tolerance: number;
+  /** Of the logits, for one random image of 32x32 pixels. */
+  readonly logits_diff: number;
+  readonly logits_tolerance: number;
+}
+
+/** Pixels: enough to pass through every layer of the registry's networks. */
+const CHECK_SIZE = 32;
+
+/**
+ * Rounding errors of 2^-24 in some hundred layers add up to a few 1e-7 of the logits
+ * (the reference's own conversions, in float32, change them by up to 2e-6).
+ */
+const LOGITS_TOLERANCE = 1e-5;
+
+/** Throws a "verification" error that names the worst convolution where one is out of tolerance. */
+export function judgeGroups(
+  results: readonly GroupResult[],
+  convolutions: readonly FoldedConvolution[],
+  output: string,
+): Pick<Verification, "worst" | "worst_diff" | "tolerance"> {
+  let worst = "";
+  let worst_diff = 0;
+  for (const { index, check } of results) {
+    if (check === undefined) continue;
+    const { maxAbsDiff, scale } = check;
+    const difference = maxAbsDiff === 0 ? 0 : maxAbsDiff / scale;
+    if (worst !== "" && difference <= worst_diff) continue;
+    worst = convolutions[index]?.name ?? "";
+    worst_diff = difference;
+  }
+  if (!(worst_diff <= GROUP_TOLERANCE)) {
+    throw failure(output, `the convolution ${worst}`, worst_diff, GROUP_TOLERANCE);
+  }
+  return { worst, worst_diff, tolerance: GROUP_TOLERANCE };
+}
+
+interface Network {
+  readonly model: Model;
+  readonly state: StateSource;
+}
+
+/** Throws a "verification" error where the networks' logits differ. */
+export function checkNetworks(
+  before: Network,
+  after: Network,
+  output: string,
+): Pick<Verification, "logits_diff" | "logits_tolerance"> {
+  const [expected, actual] = [logits(before), logits(after)];
+  let difference = 0;
+  let scale = 0;
+  for (let i = 0; i < expected.length; i++) {
+    const own = Math.abs(expected[i]! - actual[i]!);
+    difference = Math.max(difference, Number.isNaN(own) ? Infinity : own);
+    scale = Math.max(scale, Math.abs(expected[i]!));
+  }
+  const logits_diff = difference === 0 ? 0 : difference / scale;
+  if (!(logits_diff <= LOGITS_TOLERANCE)) {
+    throw failure(output, "the network's logits", logits_diff, LOGITS_TOLERANCE);
+  }
+  return { logits_diff, logits_tolerance: LOGITS_TOLERANCE };
+}
+
+function logits({ model, state }: Network): Float64Array {
+  const { graph } = buildModel({ ...model, imageSize: CHECK_SIZE });
+  const main = { ...graph, outputs: graph.outputs.filter(({ name }) => name === "logits") };
+  const shape = [1, 3, CHECK_SIZE, CHECK_SIZE];
+  const random = randomStream(0, "network check");
+  const data = Float64Array.from({ length: elementCount(shape) }, () => 4 * random() - 2);
+  const { outputs } = interpret(main, state, { shape, data }, { mode: "infer" });
+  return outputs.get("logits")!.data;
+}
+
+function failure(output: string, what: string, difference: number, tolerance: number) {
+  const found = Number.isFinite(difference) ? difference.toExponential(2) : "not finite";
+  return new RepkitError(
+    "verification",
+    `${what} after folding differs from before: ${found} of the largest value, ` +
+      `at most ${tolerance.toExponential(2)} is allowed; ${output} was not written`,
+    { details: { difference, tolerance } },
+  );
+}

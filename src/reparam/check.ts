@@ -1,0 +1,136 @@
+/**
+ * Checks one folded group by running it: what the original nodes make of a random image against what
+ * the convolution makes of it, both in float64, over an image just large enough to hold a window
+ * that touches no border beside those that do.
+ */
+import { RepkitError } from "../errors.js";
+import {
+  elementCount,
+  type Float64Tensor,
+  type Graph,
+  GraphBuilder,
+  interpret,
+  type Node,
+  type OpOf,
+  randomStream,
+  type StateSource,
+  type Tensor,
+  type Value,
+} from "../graph/index.js";
+
+/** How far a folded convolution is from the nodes that it replaces. */
+export interface GroupCheck {
+  /** Largest difference of two output values. */
+  readonly maxAbsDiff: number;
+  /** Largest magnitude among the original's output values. */
+  readonly scale: number;
+  /** Sum of the squared differences, and over how many values. */
+  readonly sumSquaredDiff: number;
+  readonly values: number;
+}
+
+/**
+ * Rounding a weight to float32 moves it by at most 2^-24 of itself; a sum of n products with such
+ * weights moves by about sqrt(n) * 2^-24 of a typical product. Relative to the largest output value:
+ */
+export const GROUP_TOLERANCE = 2 ** -20;
+
+export interface GroupToCheck {
+  /** Positions of the replaced activation nodes in the original graph, ascending. */
+  readonly replaced: readonly number[];
+  readonly conv: OpOf<"conv2d">;
+  readonly weight: Tensor;
+  readonly bias: Tensor | undefined;
+}
+
+/** Runs both forms of a group. `state` is the original's. */
+export function checkGroup(original: Graph, state: StateSource, group: GroupToCheck): GroupCheck {
+  const { replaced, conv, weight, bias } = group;
+  const [, , height = 1, width = 1] = weight.shape;
+  const size = (axis: 0 | 1, extent: number) =>
+    conv.dilation[axis] * (extent - 1) + conv.stride[axis];
+  const region = regionGraph(original, replaced, [size(0, height), size(1, width)]);
+  const images = randomImages(region);
+  const before = run(region, state, images);
+  const after = run(convolutionGraph(region, group), stateOf(weight, bias), images);
+  return compare(before, after);
+}
+
+/** The replaced nodes as a graph of their own, on an image of another size. */
+function regionGraph(
+  original: Graph,
+  replaced: readonly number[],
+  [height, width]: readonly [number, number],
+): Graph {
+  const builder = new GraphBuilder();
+  const values = new Map<number, Value>();
+  const inside = new Set(replaced);
+  const source = sourceOf(original, inside);
+  const [channels = 1] = source.type.shape;
+  values.set(source.id, builder.root().input([channels, height, width]));
+  const add = (id: number): Value => {
+    const known = values.get(id);
+    if (known !== undefined) return known;
+    const node = original.nodes[id]!;
+    const value = builder.add(node.op, node.inputs.map(add), node.name);
+    values.set(id, value);
+    return value;
+  };
+  return builder.build({ y: add(replaced.at(-1) ?? -1) });
+}
+
+/** The one value from outside that the nodes read. */
+function sourceOf(original: Graph, inside: ReadonlySet<number>): Node {
+  const outside = new Set(
+    [...inside]
+      .flatMap((id) => original.nodes[id]?.inputs ?? [])
+      .filter((id) => !inside.has(id) && original.nodes[id]?.type.world === "activation"),
+  );
+  const [source] = outside;
+  if (source === undefined || outside.size > 1) {
+    throw new RepkitError("internal", `a folded group reads ${outside.size} values`);
+  }
+  return original.nodes[source]!;
+}
+
+function convolutionGraph(region: Graph, { conv, weight, bias }: GroupToCheck): Graph {
+  const scope = new GraphBuilder().root();
+  const [channels = 1, height = 1, width = 1] = region.nodes[0]?.type.shape ?? [];
+  const x = scope.input([channels, height, width]);
+  const init = { kind: "constant", value: 0 } as const;
+  const w = scope.param("weight", weight.shape, { init, decay: "kernel" });
+  const b = bias && scope.param("bias", bias.shape, { init, decay: "bias" });
+  return scope.builder.build({ y: scope.conv2d(x, w, b, conv) });
+}
+
+function stateOf(weight: Tensor, bias: Tensor | undefined): StateSource {
+  return new Map([["weight", weight], ...(bias === undefined ? [] : [["bias", bias] as const])]);
+}
+
+/** Values uniform in ±1: every tap and channel counts. */
+function randomImages(region: Graph): Float64Tensor {
+  const shape = [1, ...(region.nodes[0]?.type.shape ?? [])];
+  const random = randomStream(0, "group check");
+  return {
+    shape,
+    data: Float64Array.from({ length: elementCount(shape) }, () => 2 * random() - 1),
+  };
+}
+
+function run(graph: Graph, state: StateSource, images: Tensor): Float64Tensor {
+  return interpret(graph, state, images, { mode: "infer" }).outputs.get("y")!;
+}
+
+function compare(before: Float64Tensor, after: Float64Tensor): GroupCheck {
+  let maxAbsDiff = 0;
+  let scale = 0;
+  let sumSquaredDiff = 0;
+  for (let i = 0; i < before.data.length; i++) {
+    const difference = Math.abs(before.data[i]! - after.data[i]!);
+    // A NaN must never pass for a small difference.
+    maxAbsDiff = Math.max(maxAbsDiff, Number.isNaN(difference) ? Infinity : difference);
+    scale = Math.max(scale, Math.abs(before.data[i]!));
+    sumSquaredDiff += difference ** 2;
+  }
+  return { maxAbsDiff, scale, sumSquaredDiff, values: before.data.length };
+}
