@@ -1,4 +1,4 @@
-/** repkit as a library: build a model, look at it, give it a state. */
+/** repkit as a library: build, fold, load, save and convert models. */
 export {
   buildBlock,
   type Block,
@@ -19,6 +19,7 @@ export {
   saveCheckpoint,
   type TensorFile,
 } from "./checkpoint/index.js";
+export { type Conversion, convert, type ConvertOptions } from "./convert/index.js";
 export { type ErrorKind, EXIT_CODES, RepkitError } from "./errors.js";
 export {
   type Graph,
@@ -35,4 +36,15 @@ export {
   type Tensor,
   type Value,
 } from "./graph/index.js";
+export {
+  type EquivalentConvolution,
+  equivalentKernel,
+  fold,
+  type Folded,
+  foldGraph,
+  type FoldedGraph,
+  type FoldedGroup,
+  type FoldOptions,
+  type Refusal,
+} from "./reparam/index.js";
 export { architectures, buildModel, type Model, type ModelOptions } from "./zoo/index.js";

@@ -2,7 +2,7 @@
  * The weights of the folded convolutions of one model, each with its check. The work is the same in
  * a worker thread and in the main one.
  */
-import type { Graph, StateSource } from "../graph/index.js";
+import type { Graph, StateSource, Tensor } from "../graph/index.js";
 import {
   checkGroup,
   type FoldedGraph,
@@ -29,27 +29,29 @@ export interface GroupResult {
 /** Folds group after group of one model. */
 export class GroupFolder {
   readonly #job: GroupsToFold;
-  readonly #state: StateSource;
+  readonly #source: StateSource;
   readonly #result: MaterialisedGraph;
 
   constructor(job: GroupsToFold, state: StateSource) {
     this.#job = job;
-    this.#state = state;
+    this.#source = state;
     this.#result = materialise(job.original, job.folded.graph, job.folded.groups);
   }
 
   fold(index: number): GroupResult {
     const { original, folded, verify } = this.#job;
     const convolution = this.#result.convolutions[index]!;
+    // Folding and checking read the same tensors; no other group does.
+    const state = cached(this.#source);
     const valueOf = (position: number) => {
       const parameter = this.#result.parameters[position]!;
-      const { data } = parameter.value(this.#state);
+      const { data } = parameter.value(state);
       return { shape: parameter.shape, data: data as Float32Array };
     };
     const weight = valueOf(convolution.weight);
     const bias = convolution.bias === undefined ? undefined : valueOf(convolution.bias);
     const check = verify
-      ? checkGroup(original, this.#state, {
+      ? checkGroup(original, state, {
           replaced: folded.groups[index]!.replaced,
           conv: convolution.op,
           weight,
@@ -58,4 +60,14 @@ export class GroupFolder {
       : undefined;
     return { index, weight: weight.data, bias: bias?.data, check };
   }
+}
+
+function cached(source: StateSource): StateSource {
+  const read = new Map<string, Tensor | undefined>();
+  return {
+    get(name) {
+      if (!read.has(name)) read.set(name, source.get(name));
+      return read.get(name);
+    },
+  };
 }

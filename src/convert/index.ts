@@ -14,7 +14,7 @@ import { foldGraph, materialise } from "../reparam/index.js";
 import { buildModel, type Model } from "../zoo/index.js";
 import type { GroupsToFold } from "./groups.js";
 import { requireWritable } from "./output.js";
-import { foldGroups } from "./pool.js";
+import { type Pool, startPool } from "./pool.js";
 import { checkNetworks, judgeGroups, type Verification } from "./verification.js";
 
 export type { Verification } from "./verification.js";
@@ -65,9 +65,19 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   const { input, output, keepStructure = false } = options;
   outputContainer(output);
   requireWritable(output);
+  const pool = startPool(input, keepStructure ? 0 : options.threads);
+  try {
+    return await convertWith(pool, options);
+  } finally {
+    await pool.close();
+  }
+}
+
+async function convertWith(pool: Pool, options: ConvertOptions): Promise<Conversion> {
+  const { input } = options;
   const checkpoint = loadCheckpoint(input, wantedOf(options));
   try {
-    if (keepStructure) return rewrite(options, checkpoint);
+    if (options.keepStructure === true) return rewrite(options, checkpoint);
     if (checkpoint.model.structure === "deploy") {
       const { arch, block } = checkpoint.model;
       throw fileError(
@@ -75,7 +85,7 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
         `is a deployed ${arch} x ${block} already; to change its container only, add --keep-structure`,
       );
     }
-    return await deploy(options, checkpoint);
+    return await deploy(options, checkpoint, pool);
   } finally {
     checkpoint.close();
   }
@@ -101,20 +111,19 @@ function rewrite(options: ConvertOptions, checkpoint: LoadedCheckpoint): Convers
   return report(options, checkpoint, { model, folded: 0, verification: undefined });
 }
 
-async function deploy(options: ConvertOptions, checkpoint: LoadedCheckpoint): Promise<Conversion> {
+async function deploy(
+  options: ConvertOptions,
+  checkpoint: LoadedCheckpoint,
+  pool: Pool,
+): Promise<Conversion> {
   const { model, state, file, metadata } = checkpoint;
   const { output, verify = true } = options;
   const deployed = buildModel({ ...model, structure: "deploy" });
   const outputs = deployed.graph.outputs.map(({ name }) => name);
   const folded = foldGraph(model.graph, { outputs });
   const job: GroupsToFold = { original: model.graph, folded, verify };
-  const results = await foldGroups({
-    job,
-    state,
-    file: { path: file.path, root: file.root },
-    threads: options.threads,
-    onProgress: options.onProgress,
-  });
+  const { onProgress } = options;
+  const results = await pool.fold({ job, state, root: file.root, onProgress });
   const { convolutions, parameters } = materialise(model.graph, folded.graph, folded.groups);
   const computed = new Map<string, Tensor>();
   for (const { index, weight, bias } of results) {

@@ -1,5 +1,5 @@
 /** Folds the groups of a model on several threads, or on this one where that is quicker. */
-import { existsSync } from "node:fs";
+import { existsSync, statSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { fileURLToPath } from "node:url";
 import { Worker } from "node:worker_threads";
@@ -9,48 +9,71 @@ import { elementCount, type StateSource } from "../graph/index.js";
 import { GroupFolder, type GroupResult, type GroupsToFold } from "./groups.js";
 import type { WorkerFailure, WorkerJob } from "./worker.js";
 
-/** Below this many folded weights, starting threads takes longer than the work. */
-const SMALL = 4_000_000;
+/** Below this size of the weights file, starting threads takes longer than the work. */
+const SMALL_BYTES = 40e6;
 const MAX_WORKERS = 8;
 
-export interface PoolOptions {
+export interface FoldingOptions {
   readonly job: GroupsToFold;
   readonly state: StateSource;
-  readonly file: { readonly path: string; readonly root: string };
-  /** Default: the cores there are. 1 or 0: no threads. */
-  readonly threads?: number | undefined;
+  /** Where in the file the state dict is. */
+  readonly root: string;
   /** Called with the groups done and all of them. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
-/** The results in the order of the groups. */
-export async function foldGroups(options: PoolOptions): Promise<readonly GroupResult[]> {
-  const { job, threads = availableParallelism() } = options;
-  const { groups, graph } = job.folded;
+export interface Pool {
+  /** The results in the order of the groups. */
+  fold(options: FoldingOptions): Promise<readonly GroupResult[]>;
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the threads that will fold the model in the file at `path`, so that they load while the
+ * model is being recognised. `threads`: 0 or 1 for none; default: the cores there are.
+ */
+export function startPool(path: string, threads = availableParallelism()): Pool {
+  const script = fileURLToPath(new URL("worker.js", import.meta.url));
+  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  const isWorthIt = threads > 1 && size >= SMALL_BYTES && existsSync(script);
+  const count = isWorthIt ? Math.min(threads, MAX_WORKERS) : 0;
+  const workers = Array.from({ length: count }, () => new Worker(script));
+  return {
+    async fold(options) {
+      const { job, root, onProgress } = options;
+      const results: GroupResult[] = [];
+      let finished = 0;
+      const done = (result: GroupResult) => {
+        results[result.index] = result;
+        onProgress?.(++finished, job.folded.groups.length);
+      };
+      const queue = largestFirst(job);
+      if (workers.length === 0) {
+        await foldHere(options, queue, done);
+      } else {
+        const order: WorkerJob = { ...job, path, root };
+        for (const worker of workers) worker.postMessage(order);
+        await Promise.all(workers.map((worker) => serve(worker, queue, done)));
+      }
+      return results;
+    },
+    async close() {
+      await Promise.all(workers.map((worker) => worker.terminate()));
+    },
+  };
+}
+
+/** Indices of the groups, so ordered that no thread starts a long one last. */
+function largestFirst({ folded: { groups, graph } }: GroupsToFold): number[] {
   const sizes = groups.map(({ convolution }) => {
     const weight = graph.nodes[graph.nodes[convolution]?.inputs[1] ?? -1];
     return elementCount(weight?.type.shape ?? []);
   });
-  // The largest first, so that no thread starts a long one last.
-  const queue = groups.map((_, index) => index).sort((a, b) => sizes[b]! - sizes[a]!);
-  const total = sizes.reduce((sum, size) => sum + size, 0);
-  const count = Math.min(threads, MAX_WORKERS, groups.length);
-  const script = fileURLToPath(new URL("worker.js", import.meta.url));
-  const results: GroupResult[] = [];
-  const done = (result: GroupResult) => {
-    results[result.index] = result;
-    options.onProgress?.(results.filter(() => true).length, groups.length);
-  };
-  if (count < 2 || total < SMALL || !existsSync(script)) {
-    await foldHere(options, queue, done);
-  } else {
-    await foldOnThreads(options, script, count, queue, done);
-  }
-  return results;
+  return groups.map((_, index) => index).sort((a, b) => sizes[b]! - sizes[a]!);
 }
 
 async function foldHere(
-  { job, state }: PoolOptions,
+  { job, state }: FoldingOptions,
   queue: readonly number[],
   done: (result: GroupResult) => void,
 ): Promise<void> {
@@ -59,22 +82,6 @@ async function foldHere(
     done(folder.fold(index));
     // Signals and progress get their turn.
     await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
-async function foldOnThreads(
-  { job, file }: PoolOptions,
-  script: string,
-  count: number,
-  queue: number[],
-  done: (result: GroupResult) => void,
-): Promise<void> {
-  const workerData: WorkerJob = { ...job, ...file };
-  const workers = Array.from({ length: count }, () => new Worker(script, { workerData }));
-  try {
-    await Promise.all(workers.map((worker) => serve(worker, queue, done)));
-  } finally {
-    await Promise.all(workers.map((worker) => worker.terminate()));
   }
 }
 

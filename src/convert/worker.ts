@@ -1,5 +1,5 @@
 /** A worker thread of convert: opens the weights file itself and folds the groups it is told to. */
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort } from "node:worker_threads";
 
 import { openTensorFile } from "../checkpoint/index.js";
 import { RepkitError } from "../errors.js";
@@ -18,12 +18,15 @@ export interface WorkerFailure {
 
 const port = parentPort;
 if (port !== null) {
-  const job = workerData as WorkerJob;
   let folder: GroupFolder | undefined;
-  port.on("message", (index: number) => {
+  port.on("message", (message: WorkerJob | number) => {
     try {
-      folder ??= new GroupFolder(job, openTensorFile(job.path, { root: job.root }));
-      const result = folder.fold(index);
+      if (typeof message === "object") {
+        folder = new GroupFolder(message, openTensorFile(message.path, { root: message.root }));
+        return;
+      }
+      if (folder === undefined) throw new RepkitError("internal", "a group before its model");
+      const result = folder.fold(message);
       const buffers = [result.weight.buffer, result.bias?.buffer].filter((b) => b !== undefined);
       port.postMessage(result, buffers as ArrayBuffer[]);
     } catch (error) {

@@ -98,18 +98,21 @@ function multiplyPlain(
   columnLines: Lines,
   { rows, columns, inner, factor }: ProductSize,
 ): void {
+  const columnStarts = Array.from({ length: columns }, (_, column) => columnLines.start(column));
+  const [left, right] = [rowLines.data, columnLines.data];
   for (let row = 0; row < rows; row++) {
     const by = factor === undefined ? 1 : factor(row);
     const rowStart = rowLines.start(row);
     let to = out.start(row);
-    for (let column = 0; column < columns; column++, to += out.step) {
-      let inRow = rowStart;
-      let inColumn = columnLines.start(column);
+    for (const columnStart of columnStarts) {
       let sum = 0;
-      for (let k = 0; k < inner; k++, inRow += rowLines.step, inColumn += columnLines.step) {
-        sum += rowLines.data[inRow]! * columnLines.data[inColumn]!;
+      for (let k = 0, i = rowStart, j = columnStart; k < inner; k++) {
+        sum += left[i]! * right[j]!;
+        i += rowLines.step;
+        j += columnLines.step;
       }
       out.data[to]! += by * sum;
+      to += out.step;
     }
   }
 }

@@ -1,7 +1,7 @@
 // "Fill v1" of the reference: parameters and inputs from a formula over their names (test/fixtures/README.md).
 
 import type { ParamOp, Tensor, Graph, State } from "../../src/graph/index.js";
-import { elementCount, initialState } from "../../src/graph/index.js";
+import { elementCount, initialTensor, parametersOf } from "../../src/graph/index.js";
 
 // Looking up a global in the middle of a loop is slow where jest runs tests: in a VM context.
 const { imul, sqrt } = Math;
@@ -47,13 +47,9 @@ export function fillParameter(op: ParamOp): Tensor | undefined {
 
 /** The whole state of a graph, filled. */
 export function filledState(graph: Graph): State {
-  const state = initialState(graph, 0);
-  for (const { op } of graph.nodes) {
-    if (op.kind !== "param") continue;
-    const tensor = fillParameter(op);
-    if (tensor !== undefined) state.set(op.name, tensor);
-  }
-  return state;
+  return new Map(
+    parametersOf(graph).map((op) => [op.name, fillParameter(op) ?? initialTensor(op, 0)]),
+  );
 }
 
 /** An input tensor: (2u - 1) * scale, float32. */

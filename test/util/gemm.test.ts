@@ -1,0 +1,114 @@
+// Matrix products against three plain loops.
+
+import { describe, expect, it } from "@jest/globals";
+
+import { type Lines, lines, multiplyAdd } from "../../src/util/gemm.js";
+import { numbers } from "../helpers/numbers.js";
+
+interface Size {
+  rows: number;
+  columns: number;
+  inner: number;
+}
+
+const at = ({ data, start, step }: Lines, line: number, k: number) => data[start(line) + k * step]!;
+
+/** out + factor * a bᵀ, element by element. */
+function defined(
+  out: Float64Array,
+  a: Lines,
+  b: Lines,
+  { rows, columns, inner }: Size,
+  factor: (row: number) => number = () => 1,
+): Float64Array {
+  return out.map((before, i) => {
+    const [row, column] = [Math.floor(i / columns), i % columns];
+    let sum = 0;
+    for (let k = 0; k < inner; k++) sum += at(a, row, k) * at(b, column, k);
+    return row < rows ? before + factor(row) * sum : before;
+  });
+}
+
+const SIZES: readonly Size[] = [
+  { rows: 1, columns: 1, inner: 1 },
+  { rows: 3, columns: 5, inner: 7 },
+  // From here on a kernel of 4x4 tiles, in blocks of 32 rows and 256 columns.
+  { rows: 4, columns: 4, inner: 8 },
+  { rows: 5, columns: 6, inner: 9 },
+  { rows: 32, columns: 256, inner: 8 },
+  { rows: 33, columns: 257, inner: 11 },
+  { rows: 67, columns: 515, inner: 40 },
+  { rows: 4, columns: 7, inner: 5000 },
+];
+
+describe("multiplyAdd", () => {
+  it.each(SIZES)("$rows x $inner times $inner x $columns", (size) => {
+    const { rows, columns, inner } = size;
+    const a = lines(numbers("a", [rows, inner]).data, { distance: inner, step: 1 });
+    const b = lines(numbers("b", [inner, columns]).data, { distance: 1, step: columns });
+    const before = numbers("out", [rows, columns]).data;
+    const data = before.slice();
+    multiplyAdd(lines(data, { distance: columns, step: 1 }), a, b, size);
+    // The same sums in the same order, but for the value that they are added to.
+    expect({ shape: [rows, columns], data }).toBeCloseToTensor(
+      { shape: [rows, columns], data: defined(before, a, b, size) },
+      { absolute: 1e-13 },
+    );
+  });
+
+  it.each([SIZES[1]!, SIZES[3]!, SIZES[5]!])("with a factor for each row: %j", (size) => {
+    const { rows, columns, inner } = size;
+    const factor = (row: number) => row - 2.5;
+    const a = lines(numbers("a", [rows, inner]).data, { distance: inner, step: 1 });
+    const b = lines(numbers("b", [columns, inner]).data, { distance: inner, step: 1 });
+    const before = new Float64Array(rows * columns);
+    const data = before.slice();
+    multiplyAdd(lines(data, { distance: columns, step: 1 }), a, b, { ...size, factor });
+    expect({ shape: [rows, columns], data }).toBeCloseToTensor(
+      { shape: [rows, columns], data: defined(before, a, b, size, factor) },
+      { relative: 1e-13 },
+    );
+  });
+
+  it("lines of other arrays' inner parts, of float32, and in any order", () => {
+    const size = { rows: 6, columns: 5, inner: 8 };
+    const store = Float32Array.from(numbers("store", [200]).data);
+    const order = [4, 0, 5, 2, 1, 3];
+    // Row r starts at 10 * order[r]; columns read every second value, backwards.
+    const a: Lines = { data: store, start: (line) => 10 * order[line]!, step: 1 };
+    const b: Lines = { data: store, start: (line) => 199 - line * 16, step: -2 };
+    const data = new Float64Array(60).fill(7);
+    multiplyAdd(lines(data, { offset: 3, distance: 9, step: 1 }), a, b, size);
+    for (let i = 0; i < data.length; i++) {
+      const [row, column] = [Math.floor((i - 3) / 9), (i - 3) % 9];
+      const isProduct = i >= 3 && row < 6 && column < 5;
+      const [sum] = isProduct
+        ? defined(Float64Array.of(0), shifted(a, row), shifted(b, column), {
+            ...{ rows: 1, columns: 1 },
+            inner: 8,
+          })
+        : [0];
+      expect(data[i]).toBeCloseTo(7 + sum!, 13);
+    }
+  });
+
+  it("a smaller product after a larger one is not disturbed by what is left of it", () => {
+    const large = { rows: 40, columns: 300, inner: 64 };
+    const full = lines(new Float64Array(300 * 64).fill(NaN), { distance: 64, step: 1 });
+    const scratch = lines(new Float64Array(40 * 300), { distance: 300, step: 1 });
+    multiplyAdd(scratch, full, full, large);
+    const size = { rows: 5, columns: 5, inner: 9 };
+    const a = lines(numbers("a", [5, 9]).data, { distance: 9, step: 1 });
+    const data = new Float64Array(25);
+    multiplyAdd(lines(data, { distance: 5, step: 1 }), a, a, size);
+    expect({ shape: [5, 5], data }).toBeCloseToTensor(
+      { shape: [5, 5], data: defined(new Float64Array(25), a, a, size) },
+      { absolute: 1e-15 },
+    );
+  });
+});
+
+/** The lines from the given one on. */
+function shifted({ data, start, step }: Lines, by: number): Lines {
+  return { data, start: (line) => start(line + by), step };
+}
