@@ -23,6 +23,7 @@ const STORAGE_CLASSES: Readonly<Record<WritableDType, string>> = {
 /** Puts the state dict under `key` of a dict that has other values too, written before it. */
 export interface Wrapping {
   readonly key: string;
+  /** Text and whole numbers from 0: PyTorch 1.13 reads no others with `weights_only`. */
   readonly beside: ReadonlyMap<string, string | number>;
 }
 
@@ -95,7 +96,8 @@ function pickleStateDict(entries: readonly PlannedEntry[], wrapping?: Wrapping):
   if (wrapping !== undefined) {
     op("}(");
     for (const [key, value] of wrapping.beside) {
-      parts.push(pickleString(key), pickleScalar(value));
+      const scalar = typeof value === "string" ? pickleString(value) : pickleNatural(value);
+      parts.push(pickleString(key), scalar);
     }
     parts.push(pickleString(wrapping.key));
   }
@@ -118,15 +120,6 @@ function pickleString(text: string): Buffer {
   const head = Buffer.alloc(5, "X");
   head.writeUInt32LE(content.length, 1);
   return Buffer.concat([head, content]);
-}
-
-/** Whole numbers from 0 are Python's int, all others float. */
-function pickleScalar(value: string | number): Buffer {
-  if (typeof value === "string") return pickleString(value);
-  if (Number.isSafeInteger(value) && value >= 0) return pickleNatural(value);
-  const float = Buffer.alloc(9, "G");
-  float.writeDoubleBE(value, 1);
-  return float;
 }
 
 /** BININT1, BININT2, BININT, or LONG1 beyond 2^31. */

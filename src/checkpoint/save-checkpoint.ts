@@ -56,7 +56,7 @@ export interface SaveOptions {
  * be read from the very file that is replaced. Floats are written as float32, counters as int64.
  *
  * `.pth` and `.pt` hold the bare state dict, and so no metadata; `.pth.tar` holds
- * `{epoch, arch, best_acc1, state_dict}` with what is known of it.
+ * `{epoch, arch, state_dict}`, the epoch if it is known.
  * @throws RepkitError "usage" for an unknown extension; "file" where the system refuses
  */
 export function saveCheckpoint(path: string, options: SaveOptions): void {
@@ -78,7 +78,6 @@ export function saveCheckpoint(path: string, options: SaveOptions): void {
         beside: new Map<string, string | number>([
           ...(metadata.epoch === undefined ? [] : [["epoch", metadata.epoch] as const]),
           ["arch", model.arch],
-          ...(metadata.bestAcc1 === undefined ? [] : [["best_acc1", metadata.bestAcc1] as const]),
         ]),
       });
       return;

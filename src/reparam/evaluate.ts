@@ -7,7 +7,6 @@ import { RepkitError } from "../errors.js";
 import {
   constantTensor,
   elementCount,
-  type Fill,
   type Float64Tensor,
   type Graph,
   interpret,
@@ -65,26 +64,16 @@ class Evaluation {
 
   #compute(node: Node): Numbers {
     const { op } = node;
-    switch (op.kind) {
-      case "param":
-        return stored(this.#state, op);
-      case "constant":
-        return constantTensor(op.shape, op.fill);
-      case "reshape":
-        return { ...this.value(node.inputs[0] ?? -1), shape: op.shape };
-      case "add":
-      case "scale":
-      case "embed":
-      case "composeKernels": {
-        const data = new Float64Array(elementCount(node.type.shape));
-        this.#accumulate(node, data, undefined);
-        return { shape: node.type.shape, data };
-      }
-      default:
-        return this.#interpret(node);
-    }
+    if (op.kind === "param") return stored(this.#state, op);
+    if (op.kind === "constant") return constantTensor(op.shape, op.fill);
+    if (op.kind === "reshape") return { ...this.value(node.inputs[0] ?? -1), shape: op.shape };
+    if (!accumulates(node)) return this.#interpret(node);
+    const data = new Float64Array(elementCount(node.type.shape));
+    this.#accumulate(node, data, undefined);
+    return { shape: node.type.shape, data };
   }
 
+  /** target += value of node `id`. */
   accumulate(id: number, target: Float64Array): void {
     this.#accumulate(this.#node(id), target, undefined);
   }
@@ -92,35 +81,20 @@ class Evaluation {
   /** target += value(node) * factors, one factor per index of the first axis. */
   #accumulate(node: Node, target: Float64Array, factors: Float64Array | undefined): void {
     const { op } = node;
-    switch (op.kind) {
-      case "add":
-        for (const input of node.inputs) this.#accumulate(this.#node(input), target, factors);
-        return;
-      case "scale": {
-        const [weight = -1, scale = -1] = node.inputs;
-        const own = toFloat64(this.value(scale)).data;
-        this.#accumulate(this.#node(weight), target, factors ? multiply(own, factors) : own);
-        return;
-      }
-      case "embed":
-        addEmbedded(target, this.value(node.inputs[0] ?? -1), op, factors);
-        return;
-      case "composeKernels":
-        this.#accumulateComposition(node, op, target, factors);
-        return;
-      case "constant":
-        addConstant(target, op.shape, op.fill, factors);
-        return;
-      case "einsum":
-        if (op.equation === "oi,ohw->oihw") {
-          const [a = -1, b = -1] = node.inputs;
-          addOuterProducts(target, this.value(a), this.value(b), factors);
-          return;
-        }
-        addScaled(target, this.value(node.id).data, factors);
-        return;
-      default:
-        addScaled(target, this.value(node.id).data, factors);
+    const [first = -1, second = -1] = node.inputs;
+    if (op.kind === "add") {
+      for (const input of node.inputs) this.#accumulate(this.#node(input), target, factors);
+    } else if (op.kind === "scale") {
+      const own = toFloat64(this.value(second)).data;
+      this.#accumulate(this.#node(first), target, factors ? multiply(own, factors) : own);
+    } else if (op.kind === "embed") {
+      addEmbedded(target, this.value(first), op, factors);
+    } else if (op.kind === "composeKernels") {
+      this.#accumulateComposition(node, op, target, factors);
+    } else if (isOuterProduct(node)) {
+      addOuterProducts(target, this.value(first), this.value(second), factors);
+    } else {
+      addScaled(target, this.value(node.id).data, factors);
     }
   }
 
@@ -159,6 +133,17 @@ class Evaluation {
     }
     return node;
   }
+}
+
+/** What is better added to a sum in place than computed for itself. */
+function accumulates(node: Node): boolean {
+  const { kind } = node.op;
+  const isSum = kind === "add" || kind === "scale";
+  return isSum || kind === "embed" || kind === "composeKernels" || isOuterProduct(node);
+}
+
+function isOuterProduct({ op }: Node): boolean {
+  return op.kind === "einsum" && op.equation === "oi,ohw->oihw";
 }
 
 function stored(state: StateSource, { name, shape }: OpOf<"param">): Numbers {
@@ -236,15 +221,6 @@ function addOuterProducts(
       for (let p = o * taps; p < (o + 1) * taps; p++) target[to++]! += value * b.data[p]!;
     }
   }
-}
-
-function addConstant(
-  target: Float64Array,
-  shape: readonly number[],
-  fill: Fill,
-  factors: Float64Array | undefined,
-): void {
-  addScaled(target, constantTensor(shape, fill).data, factors);
 }
 
 /** Adds a kernel placed inside a larger one; see the op `embed`. */

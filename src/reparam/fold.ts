@@ -152,19 +152,12 @@ function takeBack(
 /** Multiply-adds of convolutions; for the rest, one operation per value read. */
 function operations(graph: Graph, node: Node | undefined): number {
   if (node === undefined) return 0;
+  const { op } = node;
   const size = elementCount(node.type.shape);
-  switch (node.op.kind) {
-    case "avgPool":
-    case "maxPool":
-      return size * node.op.kernel[0] * node.op.kernel[1];
-    case "batchNorm":
-      return size;
-    case "add":
-    case "concat":
-      return size * node.inputs.length;
-    default:
-      return nodeMacs(graph, node);
-  }
+  if (op.kind === "avgPool" || op.kind === "maxPool") return size * op.kernel[0] * op.kernel[1];
+  if (op.kind === "conv2d" || op.kind === "linear") return nodeMacs(graph, node);
+  const read = node.inputs.filter((input) => graph.nodes[input]?.type.world === "activation");
+  return size * read.length;
 }
 
 function convolutionOperations(work: WorkGraph, node: WorkNode): number {

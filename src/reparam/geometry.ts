@@ -30,7 +30,7 @@ export function tapsOf(op: ConvGeometry, kernel: Pair): readonly [Taps, Taps] {
 }
 
 function axisTaps(count: number, dilation: number, before: number, after: number): Taps {
-  const start = -before;
+  const start = 0 - before; // not -before, which makes -0 of 0
   return { start, step: dilation, count, slack: after - (start + dilation * (count - 1)) };
 }
 
@@ -60,7 +60,7 @@ export function geometryOf([vertical, horizontal]: readonly [Taps, Taps]): {
   return {
     kernel: [vertical.count, horizontal.count],
     dilation: [vertical.step, horizontal.step],
-    padding: [-vertical.start, after(vertical), -horizontal.start, after(horizontal)],
+    padding: [0 - vertical.start, after(vertical), 0 - horizontal.start, after(horizontal)],
   };
 }
 

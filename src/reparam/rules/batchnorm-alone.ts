@@ -2,8 +2,7 @@
  * Rule I for a batch norm without a convolution (RepVGG's identity branch): it is the batch norm of
  * the depthwise 1x1 identity convolution. A border of BN(0) is that convolution's padding.
  */
-import { Emitter } from "../branch.js";
-import { branchOf } from "../branch.js";
+import { branchOf, Emitter } from "../branch.js";
 import type { Rule } from "../rule.js";
 import { asOp } from "../workgraph.js";
 import { foldBatchNorm } from "./conv-batchnorm.js";

@@ -4,11 +4,11 @@
  *     W'[o] = W[o] * gamma[o] / sqrt(var[o] + eps)
  *     b'[o] = beta[o] + (b[o] - mean[o]) * gamma[o] / sqrt(var[o] + eps)
  */
+import type { OpOf } from "../../graph/index.js";
 import { addConvolution, type Branch, branchOf, Emitter } from "../branch.js";
+import { isZero } from "../branch.js";
 import { declined, describe, notAbsorbable, type Rule } from "../rule.js";
 import { asOp, type WorkGraph, type WorkNode } from "../workgraph.js";
-import type { OpOf } from "../../graph/index.js";
-import { isZero } from "../branch.js";
 
 const NAME = "I conv-batchnorm";
 

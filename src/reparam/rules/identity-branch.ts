@@ -2,8 +2,7 @@
  * An identity beside a convolution of the same value, y = x + W * x, is the 1x1 convolution
  * I[o,i] = (o = i), one more branch for rule II.
  */
-import { addConvolution, Emitter, NO_PADDING } from "../branch.js";
-import { branchOf } from "../branch.js";
+import { addConvolution, branchOf, Emitter, NO_PADDING } from "../branch.js";
 import { notAbsorbable, type Rule } from "../rule.js";
 import type { WorkGraph, WorkNode } from "../workgraph.js";
 

@@ -4,11 +4,11 @@
  *
  *     1x1, then BN with border 1:  1234 → p1'2'3'4'p,   p = BN(0) = beta - mean * gamma / sqrt(var + eps) = b'
  */
+import type { Padding } from "../../graph/index.js";
 import { branchOf, isZero, kernelExtent } from "../branch.js";
 import { declined, describe, notAbsorbable, type Rule } from "../rule.js";
 import { asOp } from "../workgraph.js";
 import { foldBatchNorm } from "./conv-batchnorm.js";
-import type { Padding } from "../../graph/index.js";
 
 const NAME = "I padded-batchnorm";
 
