@@ -65,7 +65,7 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   const { input, output, keepStructure = false } = options;
   outputContainer(output);
   requireWritable(output);
-  const pool = startPool(input, keepStructure ? 0 : options.threads);
+  const pool = startPool({ path: input, root: options.root }, keepStructure ? 0 : options.threads);
   try {
     return await convertWith(pool, options);
   } finally {
@@ -116,14 +116,14 @@ async function deploy(
   checkpoint: LoadedCheckpoint,
   pool: Pool,
 ): Promise<Conversion> {
-  const { model, state, file, metadata } = checkpoint;
+  const { model, state, metadata } = checkpoint;
   const { output, verify = true } = options;
   const deployed = buildModel({ ...model, structure: "deploy" });
   const outputs = deployed.graph.outputs.map(({ name }) => name);
   const folded = foldGraph(model.graph, { outputs });
   const job: GroupsToFold = { original: model.graph, folded, verify };
   const { onProgress } = options;
-  const results = await pool.fold({ job, state, root: file.root, onProgress });
+  const results = await pool.fold({ job, state, onProgress });
   const { convolutions, parameters } = materialise(model.graph, folded.graph, folded.groups);
   const computed = new Map<string, Tensor>();
   for (const { index, weight, bias } of results) {

@@ -10,12 +10,17 @@ export function requireWritable(path: string): void {
   if (statSync(folder, { throwIfNoEntry: false })?.isDirectory() !== true) {
     throw fileError(path, `the folder ${folder} does not exist`);
   }
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true) {
-    throw fileError(path, "is a folder; name a file in it");
-  }
+  const existing = statSync(path, { throwIfNoEntry: false });
+  if (existing?.isDirectory() === true) throw fileError(path, "is a folder; name a file in it");
+  if (existing?.isFile() === false) throw fileError(path, "is not a regular file");
+  requireAccess(folder, path, `the folder ${folder} is not writable`);
+  if (existing !== undefined) requireAccess(path, path, "is not writable");
+}
+
+function requireAccess(place: string, path: string, problem: string): void {
   try {
-    accessSync(folder, constants.W_OK);
+    accessSync(place, constants.W_OK);
   } catch (cause) {
-    throw fileError(path, `the folder ${folder} is not writable`, { cause });
+    throw fileError(path, problem, { cause });
   }
 }

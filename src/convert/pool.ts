@@ -7,7 +7,7 @@ import { Worker } from "node:worker_threads";
 import { RepkitError } from "../errors.js";
 import { elementCount, type StateSource } from "../graph/index.js";
 import { GroupFolder, type GroupResult, type GroupsToFold } from "./groups.js";
-import type { WorkerFailure, WorkerJob } from "./worker.js";
+import type { WorkerFailure, WorkerFile } from "./worker.js";
 
 /** Below this size of the weights file, starting threads takes longer than the work. */
 const SMALL_BYTES = 40e6;
@@ -16,8 +16,6 @@ const MAX_WORKERS = 8;
 export interface FoldingOptions {
   readonly job: GroupsToFold;
   readonly state: StateSource;
-  /** Where in the file the state dict is. */
-  readonly root: string;
   /** Called with the groups done and all of them. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -29,18 +27,24 @@ export interface Pool {
 }
 
 /**
- * Starts the threads that will fold the model in the file at `path`, so that they load while the
+ * Starts the threads that will fold the model in a file, so that they load while the
  * model is being recognised. `threads`: 0 or 1 for none; default: the cores there are.
  */
-export function startPool(path: string, threads = availableParallelism()): Pool {
+export function startPool(
+  { path, root }: WorkerFile,
+  threads: number = availableParallelism(),
+): Pool {
   const script = fileURLToPath(new URL("worker.js", import.meta.url));
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   const isWorthIt = threads > 1 && size >= SMALL_BYTES && existsSync(script);
   const count = isWorthIt ? Math.min(threads, MAX_WORKERS) : 0;
-  const workers = Array.from({ length: count }, () => new Worker(script));
+  const workers = Array.from(
+    { length: count },
+    () => new Worker(script, { workerData: { path, root } }),
+  );
   return {
     async fold(options) {
-      const { job, root, onProgress } = options;
+      const { job, onProgress } = options;
       const results: GroupResult[] = [];
       let finished = 0;
       const done = (result: GroupResult) => {
@@ -51,8 +55,7 @@ export function startPool(path: string, threads = availableParallelism()): Pool 
       if (workers.length === 0) {
         await foldHere(options, queue, done);
       } else {
-        const order: WorkerJob = { ...job, path, root };
-        for (const worker of workers) worker.postMessage(order);
+        for (const worker of workers) worker.postMessage(job);
         await Promise.all(workers.map((worker) => serve(worker, queue, done)));
       }
       return results;

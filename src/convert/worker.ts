@@ -1,14 +1,15 @@
 /** A worker thread of convert: opens the weights file itself and folds the groups it is told to. */
-import { parentPort } from "node:worker_threads";
+import { parentPort, workerData } from "node:worker_threads";
 
-import { openTensorFile } from "../checkpoint/index.js";
+import { openTensorFile, type TensorFile } from "../checkpoint/index.js";
 import { RepkitError } from "../errors.js";
 import { GroupFolder, type GroupsToFold } from "./groups.js";
 
-export interface WorkerJob extends GroupsToFold {
+/** Sent first, so that the file is open by the time there is work. */
+export interface WorkerFile {
   readonly path: string;
-  /** Where in the file the state dict is. */
-  readonly root: string;
+  /** Where in the file the state dict is, if that has been said. */
+  readonly root: string | undefined;
 }
 
 /** What a worker answers: a result, or the parts of an error that survive the journey. */
@@ -18,11 +19,19 @@ export interface WorkerFailure {
 
 const port = parentPort;
 if (port !== null) {
+  const { path, root } = workerData as WorkerFile;
   let folder: GroupFolder | undefined;
-  port.on("message", (message: WorkerJob | number) => {
+  let file: TensorFile | undefined;
+  try {
+    file = openTensorFile(path, root === undefined ? {} : { root });
+  } catch {
+    // The main thread meets the same error, and says it.
+  }
+  port.on("message", (message: GroupsToFold | number) => {
     try {
       if (typeof message === "object") {
-        folder = new GroupFolder(message, openTensorFile(message.path, { root: message.root }));
+        file ??= openTensorFile(path, root === undefined ? {} : { root });
+        folder = new GroupFolder(message, file);
         return;
       }
       if (folder === undefined) throw new RepkitError("internal", "a group before its model");

@@ -7,7 +7,12 @@ import process from "node:process";
 
 import { describe, expect, it } from "@jest/globals";
 
-import { openTensorFile, writePyTorch, type TensorEntry } from "../../src/checkpoint/index.js";
+import {
+  openTensorFile,
+  writePyTorch,
+  type TensorEntry,
+  type Wrapping,
+} from "../../src/checkpoint/index.js";
 import { readAll, temporaryFolder } from "./support.js";
 
 const folder = temporaryFolder();
@@ -25,11 +30,20 @@ const ENTRIES: TensorEntry[] = [
   },
 ];
 
-function write(entries: Iterable<TensorEntry> = ENTRIES): string {
+function write(entries: Iterable<TensorEntry> = ENTRIES, wrapping?: Wrapping): string {
   const path = join(folder.path(), "written.pth");
-  writePyTorch(path, entries);
+  writePyTorch(path, entries, wrapping);
   return path;
 }
+
+const WRAPPING: Wrapping = {
+  key: "state_dict",
+  beside: new Map<string, string | number>([
+    ["epoch", 300],
+    ["arch", "RepVGG-A0"],
+    ["step", 2 ** 40],
+  ]),
+};
 
 describe("a written .pth", () => {
   it("begins with the pickle that torch.save would write", () => {
@@ -100,6 +114,25 @@ describe("a written .pth", () => {
   });
 });
 
+describe("a .pth with values beside the state dict", () => {
+  it("is a dict of those values and of the state dict, in this order", () => {
+    const bytes = readFileSync(write([], WRAPPING));
+    const text = (value: string) => `X${String.fromCharCode(value.length)}\0\0\0${value}`;
+    const pickle =
+      `\x80\x02}(${text("epoch")}M\x2c\x01${text("arch")}${text("RepVGG-A0")}` +
+      `${text("step")}\x8a\x08\0\0\0\0\0\x01\0\0` +
+      `${text("state_dict")}ccollections\nOrderedDict\nq\0)Ru.`;
+    expect(bytes.includes(Buffer.from(pickle, "latin1"))).toBe(true);
+  });
+
+  it("is found again by the reader", () => {
+    const file = openTensorFile(write(ENTRIES, WRAPPING));
+    expect(file.root).toBe("state_dict");
+    expect([...file.extras]).toEqual([...WRAPPING.beside]);
+    expect([...readAll(file).keys()]).toEqual(ENTRIES.map(({ name }) => name));
+  });
+});
+
 const python = process.env["REPKIT_TEST_PYTHON"] ?? "/usr/bin/python3";
 const probe = spawnSync(python, ["-c", "import torch; print(torch.__version__)"], {
   encoding: "utf8",
@@ -109,7 +142,11 @@ const torch = probe.status === 0 ? probe.stdout.trim() : undefined;
 const DESCRIBE = `
 import json, sys, torch
 state = torch.load(sys.argv[1], weights_only=True)
-print(json.dumps([type(state).__name__, [
+beside = [type(state).__name__]
+if type(state) is dict:
+    beside.append({k: v for k, v in state.items() if k != "state_dict"})
+    state = state["state_dict"]
+print(json.dumps([*beside, [
     [name, str(t.dtype), list(t.shape), t.is_contiguous(), t.requires_grad, str(t.device),
      t.flatten()[:6].tolist()] for name, t in state.items()]]))
 `;
@@ -132,6 +169,17 @@ describe("PyTorch", () => {
         ["none", "torch.float32", [0, 3], ...rest, []],
         ["lazy", "torch.float32", [70_000], ...rest, [0.25, 0.25, 0.25, 0.25, 0.25, 0.25]],
       ],
+    ]);
+  }, 60_000);
+
+  test(`opens one with values beside the state dict (${who})`, () => {
+    const path = write([ENTRIES[3]!], WRAPPING);
+    const result = spawnSync(python, ["-c", DESCRIBE, path], { encoding: "utf8" });
+    expect(result.stderr).not.toContain("Error");
+    expect(JSON.parse(result.stdout)).toEqual([
+      "dict",
+      { epoch: 300, arch: "RepVGG-A0", step: 2 ** 40 },
+      [["half", "torch.float32", [1], true, false, "cpu", [0.5]]],
     ]);
   }, 60_000);
 });
