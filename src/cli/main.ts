@@ -31,12 +31,22 @@ export async function main(argv: readonly string[]): Promise<number> {
     // The reader of a pipe (`| head`) may leave early; that is no failure.
     if (error.code !== "EPIPE") throw error;
   });
+  stopOnSignals();
   try {
     await program().parseAsync([...argv], { from: "user" });
     return 0;
   } catch (error) {
     return report(error);
   }
+}
+
+/**
+ * A signal ends the process with the code that a shell would report. Listeners run between two turns
+ * of the event loop and a file is written in one, so none is left half done, nor a temporary one.
+ */
+function stopOnSignals(): void {
+  process.once("SIGINT", () => process.exit(130));
+  process.once("SIGTERM", () => process.exit(143));
 }
 
 /** The command tree, also what docs/cli.md is printed from. */

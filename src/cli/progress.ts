@@ -19,15 +19,22 @@ export async function progressBar(what: string, options: CommonOptions): Promise
     stream: process.stderr,
   });
   let isRunning = false;
+  const stop = () => {
+    if (!isRunning) return;
+    isRunning = false;
+    process.off("exit", stop);
+    bar.stop();
+  };
   return {
     update(done, total) {
-      if (!isRunning) bar.start(total, done);
-      isRunning = true;
+      if (!isRunning) {
+        isRunning = true;
+        // A process that a signal ends gives the terminal its cursor back.
+        process.once("exit", stop);
+        bar.start(total, done);
+      }
       bar.update(done);
     },
-    stop() {
-      if (isRunning) bar.stop();
-      isRunning = false;
-    },
+    stop,
   };
 }

@@ -37,9 +37,7 @@ export function formatCount(value: number): string {
   return Number(millions) < 1e3 ? `${millions} M` : `${(value / 1e9).toFixed(2)} G`;
 }
 
-/** 1024 → `1.0 KiB`. */
+/** 31476788 → `31.48 MB`; below a thousand, `512 bytes`. */
 export function formatBytes(bytes: number): string {
-  const units = ["bytes", "KiB", "MiB", "GiB", "TiB"];
-  const power = Math.min(units.length - 1, Math.floor(Math.log2(Math.max(bytes, 1)) / 10));
-  return `${(bytes / 1024 ** power).toFixed(power === 0 ? 0 : 1)} ${units[power]}`;
+  return bytes < 1000 ? `${bytes} bytes` : `${formatCount(bytes)}B`;
 }

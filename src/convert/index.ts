@@ -147,6 +147,7 @@ async function deploy(
         ...checkNetworks({ model, state }, { model: deployed, state: newState }, output),
       }
     : undefined;
+  await pendingSignals();
   saveCheckpoint(output, {
     model: deployed,
     state: newState,
@@ -161,6 +162,14 @@ async function deploy(
     folded: folded.groups.length,
     verification,
   });
+}
+
+/**
+ * Lets the event loop deliver a signal that arrived during the check, before anything is written:
+ * it is polled between two turns.
+ */
+async function pendingSignals(): Promise<void> {
+  for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 function report(

@@ -40,7 +40,9 @@ export function judgeGroups(
   for (const { index, check } of results) {
     if (check === undefined) continue;
     const { maxAbsDiff, scale } = check;
-    const difference = maxAbsDiff === 0 ? 0 : maxAbsDiff / scale;
+    const share = maxAbsDiff === 0 ? 0 : maxAbsDiff / scale;
+    // What is no number must stay the worst, and NaN compares as false with everything.
+    const difference = Number.isNaN(share) ? Infinity : share;
     if (worst !== "" && difference <= worst_diff) continue;
     worst = convolutions[index]?.name ?? "";
     worst_diff = difference;
@@ -72,7 +74,7 @@ export function checkNetworks(
   }
   const logits_diff = difference === 0 ? 0 : difference / scale;
   if (!(logits_diff <= LOGITS_TOLERANCE)) {
-    throw failure(output, "the network's logits", logits_diff, LOGITS_TOLERANCE);
+    throw failure(output, "the network's output", logits_diff, LOGITS_TOLERANCE);
   }
   return { logits_diff, logits_tolerance: LOGITS_TOLERANCE };
 }
@@ -88,11 +90,13 @@ function logits({ model, state }: Network): Float64Array {
 }
 
 function failure(output: string, what: string, difference: number, tolerance: number) {
-  const found = Number.isFinite(difference) ? difference.toExponential(2) : "not finite";
+  const isFinite = Number.isFinite(difference);
+  const found = isFinite ? difference.toExponential(2) : "no finite share";
+  const hint = isFinite ? "" : " (are there NaN or infinite weights?)";
   return new RepkitError(
     "verification",
-    `${what} after folding differs from before: ${found} of the largest value, ` +
-      `at most ${tolerance.toExponential(2)} is allowed; ${output} was not written`,
+    `${what} after folding differs from before by ${found} of the largest value, ` +
+      `at most ${tolerance.toExponential(2)} is allowed${hint}; ${output} was not written`,
     { details: { difference, tolerance } },
   );
 }

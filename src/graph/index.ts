@@ -11,7 +11,8 @@ export {
 export { graphMacs, nodeMacs } from "./cost.js";
 export { GraphError, type Mismatch } from "./errors.js";
 export { structuralHash } from "./hash.js";
-export { formatType, inferType, windowExtent } from "./infer.js";
+export { formatType, windowExtent } from "./checks.js";
+export { inferType } from "./infer.js";
 export {
   interpret,
   type Images,

@@ -1,6 +1,7 @@
 /** The verifier: is a graph well formed? Every pass that makes a graph can be followed by it. */
+import { formatType } from "./checks.js";
 import { GraphError } from "./errors.js";
-import { formatType, inferType } from "./infer.js";
+import { inferType } from "./infer.js";
 import { sameShape } from "./tensor.js";
 import type { Graph, Node, ValueType } from "./types.js";
 

@@ -20,7 +20,7 @@ import { fileError, RepkitError } from "../../errors.js";
 import { elementCount, formatShape, parameterCount } from "../../graph/index.js";
 import { architectures } from "../../zoo/index.js";
 import type { CommonOptions } from "../main.js";
-import { formatCount, formatTable } from "../table.js";
+import { formatBytes, formatCount, formatTable } from "../table.js";
 
 export interface InfoFileOptions extends CommonOptions {
   readonly arch?: string;
@@ -213,9 +213,4 @@ function totals(tensors: readonly TensorInfo[], checkpoint: LoadedCheckpoint | u
       ? ""
       : `, ${formatCount(parameterCount(checkpoint.model.graph))} of them parameters`;
   return `${tensors.length} tensors, ${formatCount(values)} values${trained}`;
-}
-
-/** 31476788 → `31.48 MB` */
-function formatBytes(bytes: number): string {
-  return bytes < 1000 ? `${bytes} bytes` : `${formatCount(bytes)}B`;
 }

@@ -5,7 +5,7 @@
 import { types } from "node:util";
 
 import { lines, multiplyAdd } from "../../util/gemm.js";
-import { windowExtent } from "../infer.js";
+import { windowExtent } from "../checks.js";
 import { toFloat64, type Float64Tensor, type Tensor } from "../tensor.js";
 import type { OpOf } from "../types.js";
 

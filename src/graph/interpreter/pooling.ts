@@ -1,5 +1,5 @@
 /** Pooling over x_NCHW, as PyTorch defines it. */
-import { windowExtent } from "../infer.js";
+import { windowExtent } from "../checks.js";
 import type { Float64Tensor } from "../tensor.js";
 import type { OpOf } from "../types.js";
 import { extents4 } from "./convolution.js";
