@@ -106,7 +106,7 @@ class Evaluation {
   ): void {
     const [first = -1, second = -1] = node.inputs;
     const [, , height = 1, width = 1] = this.#node(first).type.shape;
-    if (height * width > 1) {
+    if (op.correlate || height * width > 1) {
       addScaled(target, this.#interpret(node).data, factors);
     } else {
       addPointwiseComposition(target, this.value(first), this.value(second), op.groups, factors);

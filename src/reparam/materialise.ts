@@ -2,7 +2,7 @@
  * From a folded graph, whose weights are expressions over the original parameters, to one with
  * parameters of its own, and how to compute their values.
  */
-import { RepkitError } from "../errors.js";
+import { RepkitError, usageError } from "../errors.js";
 import {
   elementCount,
   type Graph,
@@ -94,7 +94,11 @@ export function materialise(original: Graph, folded: Graph, groups: Groups): Mat
     const bias = hasBias ? parameters.length - 1 : undefined;
     convolutions.set(node.id, { name, op, weight, bias });
   }
-  const outputs = folded.outputs.map(({ name, value }) => [name, values.get(value)!] as const);
+  const outputs = folded.outputs.map(({ name, value }) => {
+    const made = values.get(value);
+    if (made !== undefined) return [name, made] as const;
+    throw usageError(`output "${name}" is a weight; a deployed graph has activations as outputs`);
+  });
   return {
     graph: builder.build(Object.fromEntries(outputs)),
     parameters,

@@ -12,8 +12,8 @@ import {
   type Scope,
   type Value,
 } from "../../src/graph/index.js";
-import { weight } from "./graphs.js";
 import { normNamed } from "./folding.js";
+import { weight } from "./graphs.js";
 
 const { floor, max, min } = Math;
 
@@ -91,7 +91,8 @@ class Generator {
     if (choice < 0.5) return this.sequence(scope, x, target, depth);
     if (choice < 0.62) return this.convNorm(scope, x, target);
     if (choice < 0.72) return this.pool(scope, x, target) ?? this.conv(scope, x, target);
-    if (choice < 0.76) return scope.relu(this.branch(scope, x, target, depth - 1), this.name("relu"));
+    if (choice < 0.76)
+      return scope.relu(this.branch(scope, x, target, depth - 1), this.name("relu"));
     if (choice < 0.84 && same) return x;
     if (choice < 0.9) return this.normAlone(scope, x, target) ?? this.convNorm(scope, x, target);
     if (choice < 0.93) {
@@ -195,9 +196,7 @@ class Generator {
     const [channels, height, width] = shapeOf(x);
     const [out] = shape;
     const groups = this.pick(commonDivisors(channels, out));
-    const dilation: Pair = this.chance(0.3)
-      ? [this.between(1, 3), this.between(1, 3)]
-      : [1, 1];
+    const dilation: Pair = this.chance(0.3) ? [this.between(1, 3), this.between(1, 3)] : [1, 1];
     const axis = (size: number, wanted: number, index: 0 | 1) =>
       this.sides(size, wanted, {
         kernel: dilation[index] * (kernel[index] - 1) + 1,
@@ -243,12 +242,19 @@ class Generator {
     if (this.chance(0.8)) {
       kernel = plain("weight", shape);
     } else if (this.chance(0.3)) {
-      kernel = layer.composeKernels(plain("first", [2, perGroup, 1, 1]), plain("second", [out, 2, height, width]), {
-        correlate: this.chance(0.5),
-      });
+      kernel = layer.composeKernels(
+        plain("first", [2, perGroup, 1, 1]),
+        plain("second", [out, 2, height, width]),
+        {
+          correlate: this.chance(0.5),
+        },
+      );
     } else if (this.chance(0.4)) {
       const offset: Pair = [this.between(0, height - 1), this.between(0, width - 1)];
-      kernel = layer.embed(plain("centre", [out, perGroup, 1, 1]), { kernel: [height, width], offset });
+      kernel = layer.embed(plain("centre", [out, perGroup, 1, 1]), {
+        kernel: [height, width],
+        offset,
+      });
     } else {
       const matrix = layer.reshape(plain("point", [out, perGroup, 1, 1]), [out, perGroup]);
       const waves = layer.einsum("oi,ohw->oihw", [matrix, plain("waves", [out, height, width])]);

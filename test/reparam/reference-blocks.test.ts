@@ -23,7 +23,9 @@ describe("deployed convolution of the reference blocks", () => {
       const expected = reference.tensors.get(`deploy.${part}`)!;
       expect(own(part)).toBeCloseToTensor(expected, { relative: 1e-6 });
     }
-    const { outputs } = interpret(graph, folded, reference.tensors.get("input")!, { mode: "infer" });
+    const { outputs } = interpret(graph, folded, reference.tensors.get("input"), {
+      mode: "infer",
+    });
     expect(outputs.get("y")).toBeCloseToTensor(reference.tensors.get("eval_output")!, {
       relative: 1e-5,
     });

@@ -10,8 +10,8 @@ const pairs = architectures.flatMap(({ name, blocks }) => blocks.map((block) => 
 
 describe("folding the registry", () => {
   it.each(pairs)("%s x %s", (arch, block) => {
-    const { graph } = buildModel({ arch: arch!, block: block!, structure: "train" });
-    const deployed = buildModel({ arch: arch!, block: block!, structure: "deploy" }).graph;
+    const { graph } = buildModel({ arch: arch, block: block, structure: "train" });
+    const deployed = buildModel({ arch: arch, block: block, structure: "deploy" }).graph;
     const folded = foldGraph(graph, { outputs: ["logits"] });
     verifyGraph(folded.graph);
     const { graph: result } = materialise(graph, folded.graph, folded.groups);
