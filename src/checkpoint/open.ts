@@ -28,8 +28,9 @@ const STRANGERS: readonly (readonly [start: string, offset: number, what: string
 export function openTensorFile(path: string, options: OpenOptions = {}): TensorFile {
   const start = readStart(path);
   if (start.length === 0) throw readFailure(path, "empty", "is empty");
-  if (sniffPyTorch(start) !== undefined) return openPyTorch(path, options);
+  // Safetensors first: the low byte of its header's length may be the first byte of a pickle.
   if (looksLikeSafetensors(start)) return openSafetensors(path);
+  if (sniffPyTorch(start) !== undefined) return openPyTorch(path, options);
   const text = start.toString("latin1");
   const stranger = STRANGERS.find(([bytes, offset]) => text.startsWith(bytes, offset));
   throw readFailure(

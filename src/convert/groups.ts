@@ -10,6 +10,8 @@ import {
   materialise,
   type MaterialisedGraph,
 } from "../reparam/index.js";
+import type { ModelOptions } from "../zoo/index.js";
+import { networkLogits } from "./verification.js";
 
 /** Plain data, so that a worker thread can be given it. */
 export interface GroupsToFold {
@@ -26,7 +28,7 @@ export interface GroupResult {
   readonly check: GroupCheck | undefined;
 }
 
-/** Folds group after group of one model. */
+/** Folds group after group of one model, and runs the model as it was. */
 export class GroupFolder {
   readonly #job: GroupsToFold;
   readonly #source: StateSource;
@@ -36,6 +38,11 @@ export class GroupFolder {
     this.#job = job;
     this.#source = state;
     this.#result = materialise(job.original, job.folded.graph, job.folded.groups);
+  }
+
+  /** The logits before folding, which those after it are held against. */
+  logits(model: ModelOptions): Float64Array {
+    return networkLogits(model, this.#source);
   }
 
   fold(index: number): GroupResult {

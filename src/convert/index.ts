@@ -15,7 +15,7 @@ import { buildModel, type Model } from "../zoo/index.js";
 import type { GroupsToFold } from "./groups.js";
 import { requireWritable } from "./output.js";
 import { type Pool, startPool } from "./pool.js";
-import { checkNetworks, judgeGroups, type Verification } from "./verification.js";
+import { judgeGroups, judgeLogits, networkLogits, type Verification } from "./verification.js";
 
 export type { Verification } from "./verification.js";
 
@@ -123,7 +123,7 @@ async function deploy(
   const folded = foldGraph(model.graph, { outputs });
   const job: GroupsToFold = { original: model.graph, folded, verify };
   const { onProgress } = options;
-  const results = await pool.fold({ job, state, onProgress });
+  const { results, logits } = await pool.fold({ job, state, model, onProgress });
   const { convolutions, parameters } = materialise(model.graph, folded.graph, folded.groups);
   const computed = new Map<string, Tensor>();
   for (const { index, weight, bias } of results) {
@@ -141,12 +141,13 @@ async function deploy(
   const newState: StateSource = {
     get: (name) => computed.get(name) ?? others.get(name)?.value(state),
   };
-  const verification = verify
-    ? {
-        ...judgeGroups(results, convolutions, output),
-        ...checkNetworks({ model, state }, { model: deployed, state: newState }, output),
-      }
-    : undefined;
+  const verification =
+    logits === undefined
+      ? undefined
+      : {
+          ...judgeGroups(results, convolutions, output),
+          ...judgeLogits(logits, networkLogits(deployed, newState), output),
+        };
   await pendingSignals();
   saveCheckpoint(output, {
     model: deployed,

@@ -6,8 +6,9 @@ import { Worker } from "node:worker_threads";
 
 import { RepkitError } from "../errors.js";
 import { elementCount, type StateSource } from "../graph/index.js";
+import type { ModelOptions } from "../zoo/index.js";
 import { GroupFolder, type GroupResult, type GroupsToFold } from "./groups.js";
-import type { WorkerFailure, WorkerFile } from "./worker.js";
+import type { Task, WorkerFailure, WorkerFile } from "./worker.js";
 
 /** Below this size of the weights file, starting threads takes longer than the work. */
 const SMALL_BYTES = 40e6;
@@ -16,13 +17,20 @@ const MAX_WORKERS = 8;
 export interface FoldingOptions {
   readonly job: GroupsToFold;
   readonly state: StateSource;
+  readonly model: ModelOptions;
   /** Called with the groups done and all of them. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
+export interface Folding {
+  /** In the order of the groups. */
+  readonly results: readonly GroupResult[];
+  /** What the network before folding makes of the test image; where there is to be a check. */
+  readonly logits: Float64Array | undefined;
+}
+
 export interface Pool {
-  /** The results in the order of the groups. */
-  fold(options: FoldingOptions): Promise<readonly GroupResult[]>;
+  fold(options: FoldingOptions): Promise<Folding>;
   close(): Promise<void>;
 }
 
@@ -46,19 +54,24 @@ export function startPool(
     async fold(options) {
       const { job, onProgress } = options;
       const results: GroupResult[] = [];
+      let logits: Float64Array | undefined;
       let finished = 0;
-      const done = (result: GroupResult) => {
-        results[result.index] = result;
+      const done = (answer: Answer) => {
+        if ("logits" in answer) {
+          logits = answer.logits;
+          return;
+        }
+        results[answer.index] = answer;
         onProgress?.(++finished, job.folded.groups.length);
       };
-      const queue = largestFirst(job);
+      const queue = tasks(options);
       if (workers.length === 0) {
         await foldHere(options, queue, done);
       } else {
         for (const worker of workers) worker.postMessage(job);
         await Promise.all(workers.map((worker) => serve(worker, queue, done)));
       }
-      return results;
+      return { results, logits };
     },
     async close() {
       await Promise.all(workers.map((worker) => worker.terminate()));
@@ -66,41 +79,44 @@ export function startPool(
   };
 }
 
-/** Indices of the groups, so ordered that no thread starts a long one last. */
-function largestFirst({ folded: { groups, graph } }: GroupsToFold): number[] {
+/** So ordered that no thread starts a long one last. */
+function tasks({ job, model }: FoldingOptions): Task[] {
+  const { groups, graph } = job.folded;
   const sizes = groups.map(({ convolution }) => {
     const weight = graph.nodes[graph.nodes[convolution]?.inputs[1] ?? -1];
     return elementCount(weight?.type.shape ?? []);
   });
-  return groups.map((_, index) => index).sort((a, b) => sizes[b]! - sizes[a]!);
+  const order = groups.map((_, index) => index).sort((a, b) => sizes[b]! - sizes[a]!);
+  const { arch, block, structure, numClasses } = model;
+  const network = { arch, block, structure, numClasses } as ModelOptions;
+  return [...(job.verify ? [{ network }] : []), ...order.map((group) => ({ group }))];
 }
 
 async function foldHere(
   { job, state }: FoldingOptions,
-  queue: readonly number[],
-  done: (result: GroupResult) => void,
+  queue: readonly Task[],
+  done: (answer: Answer) => void,
 ): Promise<void> {
   const folder = new GroupFolder(job, state);
-  for (const index of queue) {
-    done(folder.fold(index));
+  for (const task of queue) {
+    if ("network" in task) done({ logits: folder.logits(task.network) });
+    else done(folder.fold(task.group));
     // Signals and progress get their turn.
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
+type Answer = GroupResult | { readonly logits: Float64Array };
+
 /** Hands out work until there is none left. */
-function serve(
-  worker: Worker,
-  queue: number[],
-  done: (result: GroupResult) => void,
-): Promise<void> {
+function serve(worker: Worker, queue: Task[], done: (answer: Answer) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const next = () => {
-      const index = queue.shift();
-      if (index === undefined) resolve();
-      else worker.postMessage(index);
+      const task = queue.shift();
+      if (task === undefined) resolve();
+      else worker.postMessage(task);
     };
-    worker.on("message", (message: GroupResult | WorkerFailure) => {
+    worker.on("message", (message: Answer | WorkerFailure) => {
       if ("failed" in message) {
         reject(new RepkitError(message.failed.kind, message.failed.message));
         return;

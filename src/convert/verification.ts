@@ -6,7 +6,7 @@
 import { RepkitError } from "../errors.js";
 import { elementCount, interpret, randomStream, type StateSource } from "../graph/index.js";
 import { type FoldedConvolution, GROUP_TOLERANCE } from "../reparam/index.js";
-import { buildModel, type Model } from "../zoo/index.js";
+import { buildModel, type ModelOptions } from "../zoo/index.js";
 import type { GroupResult } from "./groups.js";
 
 /** Differences are shares of the largest output value. */
@@ -53,18 +53,12 @@ export function judgeGroups(
   return { worst, worst_diff, tolerance: GROUP_TOLERANCE };
 }
 
-interface Network {
-  readonly model: Model;
-  readonly state: StateSource;
-}
-
-/** Throws a "verification" error where the networks' logits differ. */
-export function checkNetworks(
-  before: Network,
-  after: Network,
+/** Throws a "verification" error where the two networks' logits differ. */
+export function judgeLogits(
+  expected: Float64Array,
+  actual: Float64Array,
   output: string,
 ): Pick<Verification, "logits_diff" | "logits_tolerance"> {
-  const [expected, actual] = [logits(before), logits(after)];
   let difference = 0;
   let scale = 0;
   for (let i = 0; i < expected.length; i++) {
@@ -79,7 +73,8 @@ export function checkNetworks(
   return { logits_diff, logits_tolerance: LOGITS_TOLERANCE };
 }
 
-function logits({ model, state }: Network): Float64Array {
+/** What a network makes of the image that all networks are compared on. */
+export function networkLogits(model: ModelOptions, state: StateSource): Float64Array {
   const { graph } = buildModel({ ...model, imageSize: CHECK_SIZE });
   const main = { ...graph, outputs: graph.outputs.filter(({ name }) => name === "logits") };
   const shape = [1, 3, CHECK_SIZE, CHECK_SIZE];

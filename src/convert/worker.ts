@@ -3,6 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 
 import { openTensorFile, type TensorFile } from "../checkpoint/index.js";
 import { RepkitError } from "../errors.js";
+import type { ModelOptions } from "../zoo/index.js";
 import { GroupFolder, type GroupsToFold } from "./groups.js";
 
 /** Sent first, so that the file is open by the time there is work. */
@@ -11,6 +12,9 @@ export interface WorkerFile {
   /** Where in the file the state dict is, if that has been said. */
   readonly root: string | undefined;
 }
+
+/** A group to fold, or the whole network to run as it is before folding. */
+export type Task = { readonly group: number } | { readonly network: ModelOptions };
 
 /** What a worker answers: a result, or the parts of an error that survive the journey. */
 export interface WorkerFailure {
@@ -27,15 +31,19 @@ if (port !== null) {
   } catch {
     // The main thread meets the same error, and says it.
   }
-  port.on("message", (message: GroupsToFold | number) => {
+  port.on("message", (message: GroupsToFold | Task) => {
     try {
-      if (typeof message === "object") {
+      if ("original" in message) {
         file ??= openTensorFile(path, root === undefined ? {} : { root });
         folder = new GroupFolder(message, file);
         return;
       }
-      if (folder === undefined) throw new RepkitError("internal", "a group before its model");
-      const result = folder.fold(message);
+      if (folder === undefined) throw new RepkitError("internal", "a task before its model");
+      if ("network" in message) {
+        port.postMessage({ logits: folder.logits(message.network) });
+        return;
+      }
+      const result = folder.fold(message.group);
       const buffers = [result.weight.buffer, result.bias?.buffer].filter((b) => b !== undefined);
       port.postMessage(result, buffers as ArrayBuffer[]);
     } catch (error) {
