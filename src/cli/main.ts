@@ -8,22 +8,11 @@ import { Command, CommanderError, InvalidArgumentError, Option } from "commander
 
 import { EXIT_CODES, RepkitError, usageError } from "../errors.js";
 import { nearestOf } from "../util/suggest.js";
+import type { CommonOptions } from "./options.js";
 
 const ENGINES = ["auto", "torch", "tfjs", "tfjs:node-gpu", "tfjs:node", "tfjs:wasm", "tfjs:cpu"];
 const PRECISIONS = ["fp32", "tf32", "bf16", "fp64"];
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
-
-/** Flags that every command takes. */
-export interface CommonOptions {
-  readonly json?: true;
-  readonly quiet?: true;
-  readonly logLevel: string;
-  readonly engine: string;
-  readonly device?: string;
-  readonly precision: string;
-  readonly threads?: number;
-  readonly seed: number;
-}
 
 /** Runs one command line (without node and script). Returns the exit code of docs/cli.md. */
 export async function main(argv: readonly string[]): Promise<number> {

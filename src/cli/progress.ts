@@ -1,5 +1,5 @@
 /** Progress bars on stderr: on a terminal only, and not where the user wants silence. */
-import type { CommonOptions } from "./main.js";
+import type { CommonOptions } from "./options.js";
 
 export interface Progress {
   update(this: void, done: number, total: number): void;

@@ -11,7 +11,7 @@ import {
   type MaterialisedGraph,
 } from "../reparam/index.js";
 import type { ModelOptions } from "../zoo/index.js";
-import { networkLogits } from "./verification.js";
+import { networkLogits } from "./network.js";
 
 /** Plain data, so that a worker thread can be given it. */
 export interface GroupsToFold {

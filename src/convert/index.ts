@@ -13,9 +13,10 @@ import { graphMacs, parameterCount, type StateSource, type Tensor } from "../gra
 import { foldGraph, materialise } from "../reparam/index.js";
 import { buildModel, type Model } from "../zoo/index.js";
 import type { GroupsToFold } from "./groups.js";
+import { networkLogits } from "./network.js";
 import { requireWritable } from "./output.js";
 import { type Pool, startPool } from "./pool.js";
-import { judgeGroups, judgeLogits, networkLogits, type Verification } from "./verification.js";
+import { judgeGroups, judgeLogits, type Verification } from "./verification.js";
 
 export type { Verification } from "./verification.js";
 

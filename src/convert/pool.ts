@@ -17,7 +17,8 @@ const MAX_WORKERS = 8;
 export interface FoldingOptions {
   readonly job: GroupsToFold;
   readonly state: StateSource;
-  readonly model: ModelOptions;
+  /** Which network it is; that is all of it that a thread is told. */
+  readonly model: Required<Pick<ModelOptions, "arch" | "block" | "structure" | "numClasses">>;
   /** Called with the groups done and all of them. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
@@ -88,8 +89,8 @@ function tasks({ job, model }: FoldingOptions): Task[] {
   });
   const order = groups.map((_, index) => index).sort((a, b) => sizes[b]! - sizes[a]!);
   const { arch, block, structure, numClasses } = model;
-  const network = { arch, block, structure, numClasses } as ModelOptions;
-  return [...(job.verify ? [{ network }] : []), ...order.map((group) => ({ group }))];
+  const network: Task = { network: { arch, block, structure, numClasses } };
+  return [...(job.verify ? [network] : []), ...order.map((group) => ({ group }))];
 }
 
 async function foldHere(

@@ -4,9 +4,7 @@
  * rounding of the new weights to float32.
  */
 import { RepkitError } from "../errors.js";
-import { elementCount, interpret, randomStream, type StateSource } from "../graph/index.js";
 import { type FoldedConvolution, GROUP_TOLERANCE } from "../reparam/index.js";
-import { buildModel, type ModelOptions } from "../zoo/index.js";
 import type { GroupResult } from "./groups.js";
 
 /** Differences are shares of the largest output value. */
@@ -19,9 +17,6 @@ export interface Verification {
   readonly logits_diff: number;
   readonly logits_tolerance: number;
 }
-
-/** Pixels: enough to pass through every layer of the registry's networks. */
-const CHECK_SIZE = 32;
 
 /**
  * Rounding errors of 2^-24 in some hundred layers add up to a few 1e-7 of the logits
@@ -71,17 +66,6 @@ export function judgeLogits(
     throw failure(output, "the network's output", logits_diff, LOGITS_TOLERANCE);
   }
   return { logits_diff, logits_tolerance: LOGITS_TOLERANCE };
-}
-
-/** What a network makes of the image that all networks are compared on. */
-export function networkLogits(model: ModelOptions, state: StateSource): Float64Array {
-  const { graph } = buildModel({ ...model, imageSize: CHECK_SIZE });
-  const main = { ...graph, outputs: graph.outputs.filter(({ name }) => name === "logits") };
-  const shape = [1, 3, CHECK_SIZE, CHECK_SIZE];
-  const random = randomStream(0, "network check");
-  const data = Float64Array.from({ length: elementCount(shape) }, () => 4 * random() - 2);
-  const { outputs } = interpret(main, state, { shape, data }, { mode: "infer" });
-  return outputs.get("logits")!.data;
 }
 
 function failure(output: string, what: string, difference: number, tolerance: number) {

@@ -15,7 +15,7 @@ import {
   type Value,
 } from "../graph/index.js";
 import { evaluateRounded } from "./evaluate.js";
-import { convolutionNames, expressionNames } from "./names.js";
+import { convolutionNames, expressionNames, type Groups } from "./names.js";
 
 /** An entry of the new state. */
 export interface MaterialisedParameter {
@@ -105,12 +105,6 @@ export function materialise(original: Graph, folded: Graph, groups: Groups): Mat
     convolutions: groups.map(({ convolution }) => convolutions.get(convolution)!),
   };
 }
-
-/** What materialising needs to know of the groups. */
-export type Groups = readonly {
-  readonly convolution: number;
-  readonly replaced: readonly number[];
-}[];
 
 /** Parameters and constants that some node which is not folded reads as they are. */
 function keptWeights(graph: Graph, names: ReadonlyMap<number, string>): ReadonlySet<number> {

@@ -1,6 +1,11 @@
 /** What layers are called whose weights have been computed. */
 import type { Graph, Node } from "../graph/index.js";
-import type { Groups } from "./materialise.js";
+
+/** Of each group: the folded convolution, and the nodes of the original graph that it replaces. */
+export type Groups = readonly {
+  readonly convolution: number;
+  readonly replaced: readonly number[];
+}[];
 
 /**
  * The name of each folded convolution, by its position in the folded graph: its block's own, or that

@@ -1,6 +1,6 @@
 /** `repkit convert IN OUT`: checks what is asked, converts with a progress bar, and says what was done. */
 import { convert, type Conversion } from "../../convert/index.js";
-import type { CommonOptions } from "../main.js";
+import type { CommonOptions } from "../options.js";
 import { progressBar } from "../progress.js";
 import { formatBytes, formatCount } from "../table.js";
 

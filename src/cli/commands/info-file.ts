@@ -19,7 +19,7 @@ import {
 import { fileError, RepkitError } from "../../errors.js";
 import { elementCount, formatShape, parameterCount } from "../../graph/index.js";
 import { architectures } from "../../zoo/index.js";
-import type { CommonOptions } from "../main.js";
+import type { CommonOptions } from "../options.js";
 import { formatBytes, formatCount, formatTable } from "../table.js";
 
 export interface InfoFileOptions extends CommonOptions {

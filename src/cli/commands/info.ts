@@ -10,7 +10,7 @@ import {
   printGraph,
 } from "../../graph/index.js";
 import { architecture, buildModel, type Model } from "../../zoo/index.js";
-import type { CommonOptions } from "../main.js";
+import type { CommonOptions } from "../options.js";
 import { formatCount, formatTable } from "../table.js";
 
 export interface InfoOptions extends CommonOptions {

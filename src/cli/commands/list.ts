@@ -2,7 +2,7 @@
 import { blockTypes } from "../../blocks/index.js";
 import { graphMacs, parameterCount } from "../../graph/index.js";
 import { architectures, buildModel } from "../../zoo/index.js";
-import type { CommonOptions } from "../main.js";
+import type { CommonOptions } from "../options.js";
 import { formatCount, formatTable } from "../table.js";
 
 /** One valid pair; parameters are numbers of trained values, MACs are per image of 224x224. */
