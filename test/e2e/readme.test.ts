@@ -1,0 +1,107 @@
+// Every command and script of the README, in order, in one folder, as a reader would run them.
+
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+import { beforeAll, describe, expect, it } from "@jest/globals";
+
+import { saveCheckpoint } from "../../src/checkpoint/index.js";
+import { initialState } from "../../src/graph/index.js";
+import { buildModel, type ModelOptions } from "../../src/zoo/index.js";
+import { ROOT, userFolder } from "../helpers/package.js";
+
+/** The files that the README takes for granted; all others its own commands have to make. */
+const GIVEN: Readonly<Record<string, ModelOptions>> = {
+  "resnet18_dbb.pth": { arch: "ResNet-18", block: "DBB" },
+  "my_model.ckpt": { arch: "RepVGG-A0", block: "RepVGG" },
+};
+
+interface Block {
+  title: string;
+  language: "sh" | "js";
+  code: string;
+  /** What follows, in a block without a language, is what the command prints. */
+  output: string | undefined;
+}
+
+/** `sh` and `js` blocks run, but for those that install. */
+function runnableBlocks(markdown: string): Block[] {
+  const fences = [...markdown.matchAll(/^```(\w*)\n([^]*?)^```$/gm)].map((match) => ({
+    ...{ language: match[1]!, code: match[2]!, start: match.index },
+    end: match.index + match[0].length,
+  }));
+  return fences.flatMap(({ language, code, start, end }, i) => {
+    if ((language !== "sh" && language !== "js") || code.startsWith("npm ci")) return [];
+    const next = fences[i + 1];
+    const follows = next?.language === "" && markdown.slice(end, next.start).trim() === "";
+    const line = markdown.slice(0, start).split("\n").length;
+    const title = `line ${line}: ${code.trim().split("\n").at(0)}`;
+    return [{ title, language, code, output: follows ? next.code : undefined }];
+  });
+}
+
+/** Numbers and the names of layers depend on weights and machines; words do not. */
+const wording = (text: string) =>
+  text
+    .replace(/most in [\w.]+/g, "most in LAYER")
+    .replace(/\d+(\.\d+)?(e[+-]?\d+)?/g, "N")
+    .replace(/\s+/g, " ")
+    .trim();
+
+/** The comment that ends a script: what it prints. */
+const lastComment = (code: string) =>
+  /((?:^\/\/.*\n)+)$/m.exec(code)?.[1]?.replaceAll(/^\/\/ ?/gm, "") ?? "";
+
+const user = userFolder();
+const blocks = runnableBlocks(readFileSync(join(ROOT, "README.md"), "utf8"));
+
+beforeAll(() => {
+  const text = blocks.map(({ code }) => code).join("\n");
+  for (const [name, options] of Object.entries(GIVEN)) {
+    if (!text.includes(name)) continue;
+    const model = buildModel(options);
+    saveCheckpoint(join(user.path, name), { model, state: initialState(model.graph, 0) });
+  }
+});
+
+describe("README.md", () => {
+  it("has commands and scripts", () => {
+    expect(blocks.filter(({ language }) => language === "sh").length).toBeGreaterThan(1);
+    expect(blocks.filter(({ language }) => language === "js").length).toBeGreaterThan(0);
+  });
+
+  it.each(blocks.map((block, i) => [block.title, block, i] as const))(
+    "%s",
+    (_title, block, i) => {
+      const { language, code, output } = block;
+      const outcome =
+        language === "sh" ? user.run("sh", "-eu", "-c", code) : user.node(`readme-${i}.mjs`, code);
+      if (outcome.code !== 0) {
+        throw new Error(`exit code ${outcome.code} of\n\n${code}\n${outcome.stderr}`);
+      }
+      expect(outcome.stderr).not.toMatch(/error/i);
+      if (output !== undefined) expect(wording(outcome.stdout)).toBe(wording(output));
+      if (language === "js") {
+        const printed = outcome.stdout.replace(/\s+/g, " ");
+        expect(printed).toContain(lastComment(code).replace(/\s+/g, " ").trim());
+      }
+    },
+    60_000,
+  );
+});
+
+describe("the blocks that are run", () => {
+  it("are those in sh and js, but for the installation", () => {
+    const text =
+      "```sh\nnpm ci && x\n```\na\n```sh\nrun 1\n```\n\n```\nprints\n```\nb\n```\nnot\n```\n" +
+      "```js\ncode();\n// says\n```\n```yaml\nkey: 1\n```\n```\nnothing\n```\n";
+    expect(runnableBlocks(text)).toEqual([
+      { title: "line 5: run 1", language: "sh", code: "run 1\n", output: "prints\n" },
+      { title: "line 16: code();", language: "js", code: "code();\n// says\n", output: undefined },
+    ]);
+    expect(lastComment("code(); // here\n// says\n//   this\n")).toBe("says\n  this\n");
+    expect(wording("  1.5 M in stage2.1, most in stage3.x:\n 3.6e-8")).toBe(
+      "N M in stageN, most in LAYER: N",
+    );
+  });
+});
