@@ -46,7 +46,8 @@ export function startPool(
   const script = fileURLToPath(new URL("worker.js", import.meta.url));
   const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
   const isWorthIt = threads > 1 && size >= SMALL_BYTES && existsSync(script);
-  const count = isWorthIt ? Math.min(threads, MAX_WORKERS) : 0;
+  // This thread folds too.
+  const count = isWorthIt ? Math.min(threads - 1, MAX_WORKERS) : 0;
   const workers = Array.from(
     { length: count },
     () => new Worker(script, { workerData: { path, root } }),
@@ -66,12 +67,9 @@ export function startPool(
         onProgress?.(++finished, job.folded.groups.length);
       };
       const queue = tasks(options);
-      if (workers.length === 0) {
-        await foldHere(options, queue, done);
-      } else {
-        for (const worker of workers) worker.postMessage(job);
-        await Promise.all(workers.map((worker) => serve(worker, queue, done)));
-      }
+      for (const worker of workers) worker.postMessage(job);
+      const served = workers.map((worker) => serve(worker, queue, done));
+      await Promise.all([...served, foldHere(options, queue, done)]);
       return { results, logits };
     },
     async close() {
@@ -95,40 +93,44 @@ function tasks({ job, model }: FoldingOptions): Task[] {
 
 async function foldHere(
   { job, state }: FoldingOptions,
-  queue: readonly Task[],
+  queue: Task[],
   done: (answer: Answer) => void,
 ): Promise<void> {
   const folder = new GroupFolder(job, state);
-  for (const task of queue) {
+  for (let task = queue.shift(); task !== undefined; task = queue.shift()) {
     if ("network" in task) done({ logits: folder.logits(task.network) });
     else done(folder.fold(task.group));
-    // Signals and progress get their turn.
+    // Signals, progress and the other threads' results get their turn.
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
 type Answer = GroupResult | { readonly logits: Float64Array };
 
-/** Hands out work until there is none left. */
+/** Tasks that a thread has at a time: one to do, and one for while its result waits to be received. */
+const IN_FLIGHT = 2;
+
+/** Hands out work until there is none left, and waits for the results. */
 function serve(worker: Worker, queue: Task[], done: (answer: Answer) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const next = () => {
-      const task = queue.shift();
-      if (task === undefined) resolve();
-      else worker.postMessage(task);
+    let open = 0;
+    const handOut = () => {
+      for (; open < IN_FLIGHT && queue.length > 0; open++) worker.postMessage(queue.shift());
+      if (open === 0) resolve();
     };
     worker.on("message", (message: Answer | WorkerFailure) => {
       if ("failed" in message) {
         reject(new RepkitError(message.failed.kind, message.failed.message));
         return;
       }
+      open--;
       done(message);
-      next();
+      handOut();
     });
     worker.on("error", reject);
     worker.on("exit", (code) => {
       reject(new RepkitError("internal", `a worker thread stopped with code ${code}`));
     });
-    next();
+    handOut();
   });
 }

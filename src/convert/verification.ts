@@ -7,7 +7,7 @@ import { RepkitError } from "../errors.js";
 import { type FoldedConvolution, GROUP_TOLERANCE } from "../reparam/index.js";
 import type { GroupResult } from "./groups.js";
 
-/** Differences are shares of the largest output value. */
+/** Differences are shares of the largest value of the output channel, or of all logits. */
 export interface Verification {
   /** The convolution that differs most, and by how much. */
   readonly worst: string;
@@ -34,13 +34,9 @@ export function judgeGroups(
   let worst_diff = 0;
   for (const { index, check } of results) {
     if (check === undefined) continue;
-    const { maxAbsDiff, scale } = check;
-    const share = maxAbsDiff === 0 ? 0 : maxAbsDiff / scale;
-    // What is no number must stay the worst, and NaN compares as false with everything.
-    const difference = Number.isNaN(share) ? Infinity : share;
-    if (worst !== "" && difference <= worst_diff) continue;
+    if (worst !== "" && check.share <= worst_diff) continue;
     worst = convolutions[index]?.name ?? "";
-    worst_diff = difference;
+    worst_diff = check.share;
   }
   if (!(worst_diff <= GROUP_TOLERANCE)) {
     throw failure(output, `the convolution ${worst}`, worst_diff, GROUP_TOLERANCE);

@@ -3,6 +3,7 @@ import { parentPort, workerData } from "node:worker_threads";
 
 import { openTensorFile, type TensorFile } from "../checkpoint/index.js";
 import { RepkitError } from "../errors.js";
+import { warmUp } from "../util/gemm.js";
 import type { ModelOptions } from "../zoo/index.js";
 import { GroupFolder, type GroupsToFold } from "./groups.js";
 
@@ -31,6 +32,8 @@ if (port !== null) {
   } catch {
     // The main thread meets the same error, and says it.
   }
+  // While the main thread recognises the model there is nothing else to do.
+  warmUp();
   port.on("message", (message: GroupsToFold | Task) => {
     try {
       if ("original" in message) {

@@ -1,7 +1,7 @@
 /**
  * Checks one folded group by running it: what the original nodes make of a random image against what
  * the convolution makes of it, both in float64, over an image just large enough to hold a window
- * that touches no border beside those that do.
+ * that touches no border beside those that do, and some more outputs.
  */
 import { RepkitError } from "../errors.js";
 import {
@@ -20,20 +20,23 @@ import {
 
 /** How far a folded convolution is from the nodes that it replaces. */
 export interface GroupCheck {
-  /** Largest difference of two output values. */
-  readonly maxAbsDiff: number;
-  /** Largest magnitude among the original's output values. */
-  readonly scale: number;
-  /** Sum of the squared differences, and over how many values. */
-  readonly sumSquaredDiff: number;
-  readonly values: number;
+  /**
+   * The largest difference of two output values, as a share of the largest value of their channel:
+   * a small channel must not hide behind a large one. Infinity where a value is not a number.
+   */
+  readonly share: number;
+  /** The output channel with that difference. */
+  readonly channel: number;
 }
 
 /**
  * Rounding a weight to float32 moves it by at most 2^-24 of itself; a sum of n products with such
- * weights moves by about sqrt(n) * 2^-24 of a typical product. Relative to the largest output value:
+ * weights moves by about sqrt(n) * 2^-24 of a typical product. Relative to the largest value:
  */
-export const GROUP_TOLERANCE = 2 ** -20;
+export const GROUP_TOLERANCE = 2 ** -19;
+
+/** Pixels a side: a channel's largest value is to be one of several, not one that may be near zero. */
+const LEAST_OUTPUT = 3;
 
 export interface GroupToCheck {
   /** Positions of the replaced activation nodes in the original graph, ascending. */
@@ -48,7 +51,8 @@ export function checkGroup(original: Graph, state: StateSource, group: GroupToCh
   const { replaced, conv, weight, bias } = group;
   const [, , height = 1, width = 1] = weight.shape;
   const size = (axis: 0 | 1, extent: number) =>
-    conv.dilation[axis] * (extent - 1) + conv.stride[axis];
+    Math.max(conv.dilation[axis] * (extent - 1), (LEAST_OUTPUT - 1) * conv.stride[axis]) +
+    conv.stride[axis];
   const region = regionGraph(original, replaced, [size(0, height), size(1, width)]);
   const images = randomImages(region);
   const before = run(region, state, images);
@@ -122,15 +126,23 @@ function run(graph: Graph, state: StateSource, images: Tensor): Float64Tensor {
 }
 
 function compare(before: Float64Tensor, after: Float64Tensor): GroupCheck {
-  let maxAbsDiff = 0;
-  let scale = 0;
-  let sumSquaredDiff = 0;
-  for (let i = 0; i < before.data.length; i++) {
-    const difference = Math.abs(before.data[i]! - after.data[i]!);
-    // A NaN must never pass for a small difference.
-    maxAbsDiff = Math.max(maxAbsDiff, Number.isNaN(difference) ? Infinity : difference);
-    scale = Math.max(scale, Math.abs(before.data[i]!));
-    sumSquaredDiff += difference ** 2;
+  const [, channels = 1] = before.shape;
+  const area = before.data.length / channels;
+  let worst: GroupCheck = { share: 0, channel: 0 };
+  for (let channel = 0; channel < channels; channel++) {
+    let difference = 0;
+    let scale = SMALLEST_SCALE;
+    for (let i = channel * area; i < (channel + 1) * area; i++) {
+      const own = Math.abs(before.data[i]! - after.data[i]!);
+      // A NaN must never pass for a small difference.
+      difference = Math.max(difference, Number.isNaN(own) ? Infinity : own);
+      scale = Math.max(scale, Math.abs(before.data[i]!));
+    }
+    const share = difference === Infinity ? Infinity : difference / scale;
+    if (share > worst.share) worst = { share, channel };
   }
-  return { maxAbsDiff, scale, sumSquaredDiff, values: before.data.length };
+  return worst;
 }
+
+/** Below this, float32 has no full precision to keep: its smallest normal number is 1.2e-38. */
+const SMALLEST_SCALE = 1e-30;

@@ -1,5 +1,5 @@
 /** Re-parameterization: whatever is linear between two nonlinearities becomes one convolution. */
-import type { Graph, State, StateSource } from "../graph/index.js";
+import { type Graph, type State, type StateSource, toFloat32 } from "../graph/index.js";
 import { type FoldedGroup, foldGraph, type FoldOptions, type Refusal } from "./fold.js";
 import { materialise } from "./materialise.js";
 
@@ -34,6 +34,9 @@ export function fold(graph: Graph, state: StateSource, options: FoldOptions = {}
   const folded = foldGraph(graph, options);
   const result = materialise(graph, folded.graph, folded.groups);
   const values: State = new Map();
-  for (const { name, value } of result.parameters) values.set(name, value(state));
+  for (const { name, dtype, value } of result.parameters) {
+    const tensor = value(state);
+    values.set(name, dtype === "f32" ? toFloat32(tensor) : tensor);
+  }
   return { graph: result.graph, state: values, groups: folded.groups, refused: folded.refused };
 }

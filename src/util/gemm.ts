@@ -70,6 +70,23 @@ export function multiplyAdd(
   }
 }
 
+/**
+ * Runs products on nothing for a few milliseconds: WebAssembly and the loops around it start in
+ * code that is quick to compile, and are compiled well only after some use.
+ */
+export function warmUp(): void {
+  const size = { rows: 64, columns: 64, inner: 64 };
+  const [data, weights] = [new Float64Array(64 * 64), new Float32Array(64 * 64)];
+  for (let round = 0; round < 60; round++) {
+    multiplyAdd(
+      lines(data, { distance: 64, step: 1 }),
+      lines(weights, { distance: 64, step: 1 }),
+      lines(weights, { distance: 1, step: 64 }),
+      size,
+    );
+  }
+}
+
 /** Copies `count` lines into panels of four, interleaved, zeros after the last. */
 function pack(
   numbers: Float64Array,

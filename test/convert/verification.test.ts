@@ -55,8 +55,8 @@ function check(folded: Folded, mistake: Partial<Folded> = {}): GroupCheck {
   return checkGroup(graph, state, { replaced, conv, weight, bias });
 }
 
-function shareOf({ maxAbsDiff, scale }: GroupCheck): number {
-  return maxAbsDiff === 0 ? 0 : maxAbsDiff / scale;
+function shareOf({ share }: GroupCheck): number {
+  return share;
 }
 
 const edited = (tensor: Tensor<Float32Array>, edit: (data: Float32Array) => void) => {
@@ -163,10 +163,10 @@ describe("a mistake in one convolution", () => {
     );
   });
 
-  it("without one, every convolution is within a tenth of the tolerance", () => {
+  it("without one, every convolution is within a quarter of the tolerance", () => {
     expect(job.folded.groups).toHaveLength(27);
     for (const { check: found } of results) {
-      expect(shareOf(found!)).toBeLessThan(GROUP_TOLERANCE / 10);
+      expect(shareOf(found!)).toBeLessThan(GROUP_TOLERANCE / 4);
     }
     const judged = judgeGroups(results, convolutions, "out.ckpt");
     const worst = results[convolutions.findIndex(({ name }) => name === judged.worst)]!;
@@ -186,7 +186,7 @@ describe("a mistake in one convolution", () => {
     it.each(MISTAKES)("%s", async (_what, mistake) => {
       const { index, folded } = all.get(name)!;
       const found = check(folded, mistake(folded));
-      expect(found.maxAbsDiff).toBeGreaterThan(0);
+      expect(found.share).toBeGreaterThan(0);
       // Others stand before and behind it: those that are right must not hide it.
       const judged = results.map((r) => (r.index === index ? { ...r, check: found } : r));
       const { kind, message, details } = await failureOf(() =>
@@ -196,7 +196,7 @@ describe("a mistake in one convolution", () => {
       expect(message).toMatch(
         new RegExp(
           `^the convolution ${name.replaceAll(".", "\\.")} after folding differs from before by ` +
-            `(\\d\\.\\d\\de[+-]\\d+|no finite share) of the largest value, at most 9\\.54e-7 is ` +
+            `(\\d\\.\\d\\de[+-]\\d+|no finite share) of the largest value, at most 1\\.91e-6 is ` +
             `allowed( \\(are there NaN or infinite weights\\?\\))?; out\\.ckpt was not written$`,
         ),
       );
@@ -274,7 +274,7 @@ describe("a mistake at the border alone", () => {
       ...{ graph: right, state, replaced: groups[0]!.replaced, conv: op },
       ...{ weight: tensor(weight), bias: tensor(bias!) },
     };
-    expect(shareOf(check(folded))).toBeLessThan(GROUP_TOLERANCE / 10);
+    expect(shareOf(check(folded))).toBeLessThan(GROUP_TOLERANCE / 4);
 
     // The same nodes but for the padding: positions and parameters are the same.
     expect(wrong.nodes.map(({ name }) => name)).toEqual(right.nodes.map(({ name }) => name));
@@ -289,7 +289,7 @@ describe("a mistake at the border alone", () => {
         node.op.kind === "conv2d" ? { ...node, op: { ...node.op, ...bare } } : node,
       ),
     };
-    expect(shareOf(check(inner, { graph: unpadded }))).toBeLessThan(GROUP_TOLERANCE / 10);
+    expect(shareOf(check(inner, { graph: unpadded }))).toBeLessThan(GROUP_TOLERANCE / 4);
   });
 });
 
@@ -307,7 +307,7 @@ describe("a mistake in the network", () => {
     right = deployedState(model, state);
   });
 
-  it("none: within a tenth of the tolerance, and the same network differs by nothing", () => {
+  it("none: within a quarter of the tolerance, and the same network differs by nothing", () => {
     const { logits_diff, logits_tolerance } = run(right);
     expect(logits_tolerance).toBe(1e-5);
     expect(logits_diff).toBeGreaterThan(0);
@@ -374,7 +374,7 @@ describe("convert", () => {
     expect(kind).toBe("verification");
     expect(message).toBe(
       "the convolution stem.5.depthwise.conv after folding differs from before by no finite share " +
-        "of the largest value, at most 9.54e-7 is allowed (are there NaN or infinite weights?); " +
+        "of the largest value, at most 1.91e-6 is allowed (are there NaN or infinite weights?); " +
         `${at("out.ckpt")} was not written`,
     );
     expect(readFileSync(at("out.ckpt"), "utf8")).toBe("precious");
