@@ -1,5 +1,5 @@
 /** Re-parameterization: whatever is linear between two nonlinearities becomes one convolution. */
-import { type Graph, type State, type StateSource, toFloat32 } from "../graph/index.js";
+import type { Graph, State, StateSource } from "../graph/index.js";
 import { type FoldedGroup, foldGraph, type FoldOptions, type Refusal } from "./fold.js";
 import { materialise } from "./materialise.js";
 
@@ -23,7 +23,7 @@ export { rules } from "./rules/index.js";
 
 export interface Folded {
   readonly graph: Graph;
-  /** float32, in state-dict order. */
+  /** In state-dict order: folded weights in float32, all else the very tensors of the source. */
   readonly state: State;
   readonly groups: readonly FoldedGroup[];
   readonly refused: readonly Refusal[];
@@ -34,9 +34,6 @@ export function fold(graph: Graph, state: StateSource, options: FoldOptions = {}
   const folded = foldGraph(graph, options);
   const result = materialise(graph, folded.graph, folded.groups);
   const values: State = new Map();
-  for (const { name, dtype, value } of result.parameters) {
-    const tensor = value(state);
-    values.set(name, dtype === "f32" ? toFloat32(tensor) : tensor);
-  }
+  for (const { name, value } of result.parameters) values.set(name, value(state));
   return { graph: result.graph, state: values, groups: folded.groups, refused: folded.refused };
 }
