@@ -87,7 +87,7 @@ export function warmUp(): void {
   }
 }
 
-/** Copies `count` lines into panels of four, interleaved, zeros after the last. */
+/** Copies `count` lines into panels of four, interleaved. */
 function pack(
   numbers: Float64Array,
   start: number,
@@ -97,14 +97,16 @@ function pack(
   inner: number,
 ): void {
   for (let line = 0; line < count; line += 4) {
-    const panel = start + line * inner;
-    for (let lane = 0; lane < 4; lane++) {
-      const isThere = line + lane < count;
-      let at = isThere ? startOf(first + line + lane) : 0;
-      let to = panel + lane;
-      for (const end = to + 4 * inner; to < end; to += 4, at += step) {
-        numbers[to] = isThere ? data[at]! : 0;
-      }
+    let to = start + line * inner;
+    const end = to + 4 * inner;
+    // A line beyond the last repeats it; what comes of it is not read.
+    const lane = (offset: number) => startOf(first + Math.min(line + offset, count - 1));
+    let [a, b, c, d] = [lane(0), lane(1), lane(2), lane(3)];
+    for (; to < end; to += 4, a += step, b += step, c += step, d += step) {
+      numbers[to] = data[a]!;
+      numbers[to + 1] = data[b]!;
+      numbers[to + 2] = data[c]!;
+      numbers[to + 3] = data[d]!;
     }
   }
 }
