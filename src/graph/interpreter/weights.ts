@@ -54,7 +54,10 @@ function product({ a, termA, b, termB }: Factors, result: string, extents: Exten
   const shared = only(result, (index) => inA(index) && inB(index));
   const rowTerm = only(result, (index) => !inB(index));
   const columnTerm = only(result, (index) => !inA(index));
-  const innerTerm = only(termA, (index) => inB(index) && !result.includes(index));
+  // The larger factor is best left as it lies in memory: an index that it alone sums over is one of
+  // the inner ones, along which the smaller is repeated. The smaller sums over its own beforehand.
+  const larger = a.data.length >= b.data.length ? termA : termB;
+  const innerTerm = only(larger, (index) => !result.includes(index));
   const left = sumTo(a, termA, shared + rowTerm + innerTerm, extents);
   const right = sumTo(b, termB, shared + innerTerm + columnTerm, extents);
   const [rows, columns, inner] = [rowTerm, columnTerm, innerTerm].map((t) =>
@@ -75,7 +78,10 @@ function product({ a, termA, b, termB }: Factors, result: string, extents: Exten
 
 type Extents = ReadonlyMap<string, number>;
 
-/** Reorders the axes of a tensor and sums over those that `result` does not name. */
+/**
+ * Reorders the axes of a tensor, sums over those that `result` does not name, and repeats it along
+ * those that `term` does not.
+ */
 function sumTo(x: Float64Tensor, term: string, result: string, extents: Extents): Float64Tensor {
   const shape = shapeOf(result, extents);
   if (term === result) return { shape, data: x.data };

@@ -72,6 +72,14 @@ describe("einsum", () => {
       ([i = 0, k = 0]) => over(3, (j) => at(a, [i, j]) * at(c, [j, k])),
     ],
     [
+      // Each factor sums over an index of its own: j in the larger, k in the smaller.
+      "ij,k->i",
+      [a, tensor([2], 5, -7)],
+      [2],
+      ([i = 0]) => -2 * over(3, (j) => at(a, [i, j])),
+    ],
+    ["k,ij->i", [tensor([2], 5, -7), a], [2], ([i = 0]) => -2 * over(3, (j) => at(a, [i, j]))],
+    [
       "oi,hw->oihw",
       [a, b],
       [2, 3, 4, 5],
