@@ -1,7 +1,11 @@
 /**
- * Matrix products in float64, by a WebAssembly SIMD kernel (wasm/gemm.wat): about ten times a plain
- * loop, which is what makes exact folding of large models and their float64 check affordable.
+ * Matrix products in float64, by WebAssembly SIMD kernels (wasm/gemm.wat, and wasm/dots.wat for a few
+ * columns): about ten times a plain loop, which is what makes exact folding of large models and
+ * their float64 check affordable.
  */
+import { types } from "node:util";
+
+import { DOTS_WASM } from "./wasm/dots-wasm.js";
 import { GEMM_WASM } from "./wasm/gemm-wasm.js";
 
 /** Rows (or columns) inside an array: element k of line n is `data[start(n) + k*step]`. */
@@ -33,7 +37,7 @@ export interface ProductSize {
   readonly factor?: ((row: number) => number) | undefined;
 }
 
-/** out[row][column] += factor(row) * Σ_k rows[row][k] columns[column][k]; sums run over k in order. */
+/** out[row][column] += factor(row) * Σ_k rows[row][k] columns[column][k] */
 export function multiplyAdd(
   out: Lines<Float64Array>,
   rowLines: Lines,
@@ -41,6 +45,10 @@ export function multiplyAdd(
   size: ProductSize,
 ): void {
   const { rows, columns, inner, factor } = size;
+  if (columns <= 4 && inner >= 16 && rowLines.step === 1 && types.isFloat32Array(rowLines.data)) {
+    multiplyFewColumns(out, { ...rowLines, data: rowLines.data }, columnLines, size);
+    return;
+  }
   if (rows < 4 || columns < 4 || inner < 8) {
     multiplyPlain(out, rowLines, columnLines, size);
     return;
@@ -111,6 +119,42 @@ function pack(
   }
 }
 
+/** For up to four columns and rows of float32 that lie in memory as they are read. */
+function multiplyFewColumns(
+  out: Lines<Float64Array>,
+  rowLines: Lines<Float32Array>,
+  columnLines: Lines,
+  { rows, columns, inner, factor }: ProductSize,
+): void {
+  const length = Math.ceil(inner / 4) * 4;
+  const { dots, bytes } = dotsFor(length);
+  const weights = new Float32Array(bytes, 0, ROW_BLOCK * length);
+  const values = new Float64Array(bytes, weights.byteLength, 4 * length);
+  const products = new Float64Array(bytes, weights.byteLength + values.byteLength, 4 * ROW_BLOCK);
+  values.fill(0);
+  for (let column = 0; column < columns; column++) {
+    const start = columnLines.start(column);
+    for (let k = 0; k < inner; k++) {
+      values[column * length + k] = columnLines.data[start + k * columnLines.step]!;
+    }
+  }
+  // What stands behind the last number of a row is multiplied by zero, but must be a number.
+  weights.fill(0);
+  for (let row = 0; row < rows; row += ROW_BLOCK) {
+    const height = Math.min(ROW_BLOCK, rows - row);
+    for (let y = 0; y < height; y++) {
+      const start = rowLines.start(row + y);
+      weights.set(rowLines.data.subarray(start, start + inner), y * length);
+    }
+    dots(0, values.byteOffset, products.byteOffset, height, length);
+    for (let y = 0; y < height; y++) {
+      const by = factor === undefined ? 1 : factor(row + y);
+      const to = out.start(row + y);
+      for (let x = 0; x < columns; x++) out.data[to + x * out.step]! += by * products[4 * y + x]!;
+    }
+  }
+}
+
 function multiplyPlain(
   out: Lines<Float64Array>,
   rowLines: Lines,
@@ -137,27 +181,39 @@ function multiplyPlain(
 }
 
 type Gemm = (a: number, b: number, c: number, m: number, n: number, k: number) => void;
+type Dots = (w: number, x: number, out: number, rows: number, k: number) => void;
 
-interface Kernel {
-  readonly gemm: Gemm;
-  readonly numbers: Float64Array;
+interface Kernel<F> {
+  readonly run: F;
+  readonly memory: WebAssembly.Memory;
 }
 
-let loaded: { readonly gemm: Gemm; readonly memory: WebAssembly.Memory } | undefined;
+let loadedGemm: Kernel<Gemm> | undefined;
+let loadedDots: Kernel<Dots> | undefined;
 
 /** The kernel with memory for blocks of that inner extent. */
-function kernelFor(inner: number): Kernel {
-  loaded ??= load();
-  const { gemm, memory } = loaded;
-  const needed = ((ROW_BLOCK + COLUMN_BLOCK) * inner + ROW_BLOCK * COLUMN_BLOCK) * BYTES;
-  const missing = needed - memory.buffer.byteLength;
-  if (missing > 0) memory.grow(Math.ceil(missing / PAGE));
-  return { gemm, numbers: new Float64Array(memory.buffer) };
+function kernelFor(inner: number): { readonly gemm: Gemm; readonly numbers: Float64Array } {
+  loadedGemm ??= load<Gemm>(GEMM_WASM, "gemm");
+  const { run, memory } = loadedGemm;
+  grow(memory, ((ROW_BLOCK + COLUMN_BLOCK) * inner + ROW_BLOCK * COLUMN_BLOCK) * BYTES);
+  return { gemm: run, numbers: new Float64Array(memory.buffer) };
 }
 
-function load() {
+function dotsFor(inner: number): { readonly dots: Dots; readonly bytes: ArrayBuffer } {
+  loadedDots ??= load<Dots>(DOTS_WASM, "dots");
+  const { run, memory } = loadedDots;
+  grow(memory, ROW_BLOCK * inner * 4 + (4 * inner + 4 * ROW_BLOCK) * BYTES);
+  return { dots: run, bytes: memory.buffer };
+}
+
+function grow(memory: WebAssembly.Memory, needed: number): void {
+  const missing = needed - memory.buffer.byteLength;
+  if (missing > 0) memory.grow(Math.ceil(missing / PAGE));
+}
+
+function load<F>(code: string, name: string): Kernel<F> {
   const memory = new WebAssembly.Memory({ initial: 1 });
-  const module = new WebAssembly.Module(Buffer.from(GEMM_WASM, "base64"));
+  const module = new WebAssembly.Module(Buffer.from(code, "base64"));
   const { exports } = new WebAssembly.Instance(module, { env: { memory } });
-  return { gemm: exports["gemm"] as Gemm, memory };
+  return { run: exports[name] as F, memory };
 }

@@ -56,6 +56,31 @@ describe("multiplyAdd", () => {
     );
   });
 
+  // Rows of float32 as they lie in memory and up to four columns: a kernel of its own, in blocks of 32
+  // rows, whose inner extent is rounded up to a multiple of four.
+  const few = [16, 17, 18, 19, 4608].flatMap((inner) =>
+    [1, 2, 3, 4].flatMap((columns) => [1, 31, 32, 70].map((rows) => ({ rows, columns, inner }))),
+  );
+  it.each(few)("few columns: $rows x $inner times $inner x $columns", (size) => {
+    const { rows, columns, inner } = size;
+    // A row more before and behind, with what must not be read.
+    const weights = Float32Array.from([
+      ...new Float32Array(inner).fill(Infinity),
+      ...numbers("a", [rows, inner]).data,
+      ...new Float32Array(inner).fill(NaN),
+    ]);
+    const factor = (row: number) => 1 + row / 8;
+    const a = lines(weights, { offset: inner, distance: inner, step: 1 });
+    const b = lines(numbers("b", [inner, columns]).data, { distance: 1, step: columns });
+    const before = numbers("out", [rows, columns]).data;
+    const data = before.slice();
+    multiplyAdd(lines(data, { distance: columns, step: 1 }), a, b, { ...size, factor });
+    expect({ shape: [rows, columns], data }).toBeCloseToTensor(
+      { shape: [rows, columns], data: defined(before, a, b, size, factor) },
+      { relative: 1e-13 },
+    );
+  });
+
   it.each([SIZES[1]!, SIZES[3]!, SIZES[5]!])("with a factor for each row: %j", (size) => {
     const { rows, columns, inner } = size;
     const factor = (row: number) => row - 2.5;

@@ -86,10 +86,10 @@ export function linear(
   const y = new Float64Array(batch * out);
   for (let n = 0; bias !== undefined && n < batch; n++) y.set(bias.data, n * out);
   multiplyAdd(
-    lines(y, { distance: out, step: 1 }),
-    lines(x.data, { distance: features, step: 1 }),
+    lines(y, { distance: 1, step: out }),
     lines(numbersOf(weight), { distance: features, step: 1 }),
-    { rows: batch, columns: out, inner: features },
+    lines(x.data, { distance: features, step: 1 }),
+    { rows: out, columns: batch, inner: features },
   );
   return { shape: [batch, out], data: y };
 }
