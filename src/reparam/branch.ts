@@ -25,7 +25,7 @@ export function branchOf(graph: WorkGraph, node: WorkNode): Branch | undefined {
   return { source: source!, kernel: kernel!, bias, op: conv.op, node };
 }
 
-/** Adds weight expressions in the place of `root`, on behalf of `rule`. */
+/** Adds weight expressions in the place of `root`. */
 export class Emitter {
   readonly #graph: WorkGraph;
   readonly #root: WorkNode;

@@ -3,6 +3,7 @@ import type { Graph, State, StateSource } from "../graph/index.js";
 import { type FoldedGroup, foldGraph, type FoldOptions, type Refusal } from "./fold.js";
 import { materialise } from "./materialise.js";
 
+export { evaluateWeight } from "./evaluate.js";
 export { equivalentKernel, type EquivalentConvolution } from "./equivalent.js";
 export {
   type FoldedGraph,
