@@ -39,6 +39,8 @@ export interface Block {
   declines(spec: ConvSpec, inChannels: number): string | undefined;
   /** The linear branches: x [I,H,W] → [O,H',W'], parameters declared in the reference's order. */
   branches(scope: Scope, x: Value, spec: ConvSpec): Value;
+  /** A scalar to add to the loss, in place of weight decay: RepVGG's custom L2. `y` is what `branches` returned. */
+  customL2?(scope: Scope, y: Value): Value;
 }
 
 /** Size-keeping padding, the default of every block: dilation * (kernel >> 1). */
@@ -53,6 +55,12 @@ export function convSpec(partial: Pick<ConvSpec, "out" | "kernel"> & Partial<Con
   return { out: partial.out, kernel, stride, padding, dilation, groups };
 }
 
+export interface BuildOptions extends Partial<Surroundings> {
+  readonly structure: Structure;
+  /** Told of the custom L2 of a block that has one, in the training structure; without it none is built. */
+  readonly onCustomL2?: ((penalty: Value) => void) | undefined;
+}
+
 /**
  * Adds a block to the graph in its training or deployed structure.
  * Throws exit-code-2 errors where the block cannot stand for the convolution.
@@ -62,9 +70,9 @@ export function buildBlock(
   scope: Scope,
   x: Value,
   spec: ConvSpec,
-  options: { readonly structure: Structure } & Partial<Surroundings>,
+  options: BuildOptions,
 ): Value {
-  const { structure, activation = "none", squeeze } = options;
+  const { activation = "none", squeeze } = options;
   const inChannels = channelsOf(x);
   const reason = declines(block, spec, inChannels);
   if (reason !== undefined) {
@@ -80,7 +88,7 @@ export function buildBlock(
     );
   const before = gate && squeeze.position === "before" ? gate : (y: Value) => y;
   const after = gate && squeeze.position === "after" ? gate : (y: Value) => y;
-  return after(activate(scope, before(linearPart(block, scope, x, spec, structure)), activation));
+  return after(activate(scope, before(linearPart(block, scope, x, spec, options)), activation));
 }
 
 /** Why `block` cannot stand for this convolution; undefined where it can. */
@@ -101,10 +109,11 @@ function linearPart(
   scope: Scope,
   x: Value,
   spec: ConvSpec,
-  structure: Structure,
+  { structure, onCustomL2 }: BuildOptions,
 ): Value {
   if (structure === "deploy") return conv(scope, block.deployName, x, { ...spec, bias: true });
   const y = block.branches(scope, x, spec);
+  if (onCustomL2 && block.customL2) onCustomL2(block.customL2(scope, y));
   return scope.builder.labelFold(y, scope.join(block.deployName));
 }
 

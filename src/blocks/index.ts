@@ -8,6 +8,7 @@ export {
   samePadding,
   type Activation,
   type Block,
+  type BuildOptions,
   type ConvSpec,
   type Structure,
   type Surroundings,

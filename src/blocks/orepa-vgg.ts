@@ -4,6 +4,7 @@
  */
 import type { Scope, Value } from "../graph/index.js";
 import { needs, type Block, type ConvSpec } from "./block.js";
+import { customL2 } from "./custom-l2.js";
 import { channelsOf, convBn } from "./layers.js";
 import { EXPANSION, separableKernel, sequenceKernel } from "./orepa-kernels.js";
 import { convolveAndNormalise } from "./orepa.js";
@@ -29,6 +30,7 @@ export const orepaVggBlock: Block = {
       ...identity,
     ]);
   },
+  customL2,
 };
 
 /** v0∘origin + v1∘(avg ⊗ 1/K²) + v3∘(1x1→KxK) + v2∘(pfir ⊗ prior) + v4∘separable. */

@@ -5,6 +5,7 @@
  */
 import type { Scope, Value } from "../graph/index.js";
 import { needs, type Block, type ConvSpec } from "./block.js";
+import { customL2 } from "./custom-l2.js";
 import { batchNorm, channelsOf, convBn } from "./layers.js";
 
 export const repVggBlock: Block = {
@@ -19,6 +20,7 @@ export const repVggBlock: Block = {
       ...identity,
     ]);
   },
+  customL2,
 };
 
 /** `rbr_identity`, declared first as the reference registers it; empty where shapes differ. */

@@ -69,6 +69,12 @@ export class GraphBuilder {
     return node;
   }
 
+  /** The values that `value` is computed from, in the order of its op. */
+  inputsOf(value: Value): readonly Value[] {
+    this.#expectOwn(value, { node: value.name, op: value.op.kind, what: "value" });
+    return value.inputs.map((id) => this.#nodes[id]!);
+  }
+
   /** Says that `value` is what a convolution of the given name may replace. Returns the labelled value. */
   labelFold(value: Value, foldName: string): Value {
     this.#expectOwn(value, { node: foldName, op: value.op.kind, what: "value" });
@@ -336,6 +342,11 @@ export class Scope {
   /** Row `index` of a weight, without its first axis. */
   select(weight: Value, index: number, name = "select"): Value {
     return this.#add({ kind: "select", index }, [weight], name);
+  }
+
+  /** The same weight, as a constant to whoever differentiates. */
+  detach(weight: Value, name = "detach"): Value {
+    return this.#add({ kind: "detach" }, [weight], name);
   }
 
   #add(op: Op, inputs: readonly Value[], name: string): Value {

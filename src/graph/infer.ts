@@ -115,6 +115,9 @@ function infer(op: Op, inputs: Types): ValueType {
         formatShape(op.shape),
       );
       return weight(op.shape);
+    case "detach":
+      arity(op, inputs, 1, 1);
+      return weight(weightShape(op, inputs, 0));
     case "select": {
       arity(op, inputs, 1, 1);
       const [rows = 0, ...rest] = weightShape(op, inputs, 0);

@@ -115,6 +115,7 @@ const ATTRIBUTES: Record<OpKind, readonly string[]> = {
   composeKernels: ["groups", "correlate"],
   reshape: ["shape"],
   select: ["index"],
+  detach: [],
 };
 
 function readOp(path: string, value: unknown): Op {
@@ -189,6 +190,7 @@ function readOp(path: string, value: unknown): Op {
     case "concat":
     case "sub":
     case "scale":
+    case "detach":
       return { kind };
   }
 }

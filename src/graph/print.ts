@@ -85,6 +85,7 @@ export function printAttributes(op: Op): string {
     case "concat":
     case "sub":
     case "scale":
+    case "detach":
       return "";
   }
 }

@@ -143,7 +143,9 @@ export type Op =
   | { readonly kind: "composeKernels"; readonly groups: number; readonly correlate: boolean }
   | { readonly kind: "reshape"; readonly shape: readonly number[] }
   /** (w [N,...]) → row `index`, without that axis. */
-  | { readonly kind: "select"; readonly index: number };
+  | { readonly kind: "select"; readonly index: number }
+  /** (w) → w, for which no gradient flows back. */
+  | { readonly kind: "detach" };
 
 export type OpKind = Op["kind"];
 export type OpOf<K extends OpKind> = Extract<Op, { kind: K }>;

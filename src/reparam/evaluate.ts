@@ -67,6 +67,7 @@ class Evaluation {
     if (op.kind === "param") return stored(this.#state, op);
     if (op.kind === "constant") return constantTensor(op.shape, op.fill);
     if (op.kind === "reshape") return { ...this.value(node.inputs[0] ?? -1), shape: op.shape };
+    if (op.kind === "detach") return this.value(node.inputs[0] ?? -1);
     if (!accumulates(node)) return this.#interpret(node);
     const data = new Float64Array(elementCount(node.type.shape));
     this.#accumulate(node, data, undefined);

@@ -47,16 +47,20 @@ export class Network {
   readonly structure: Structure;
   readonly numClasses: number;
   readonly layers: Layer[] = [];
+  /** The custom L2 of each block that has one, if asked for. */
+  readonly penalties: Value[] = [];
   readonly #type: BlockType;
+  readonly #customL2: boolean;
 
   constructor(
     scope: Scope,
-    options: { type: BlockType; structure: Structure; numClasses: number },
+    options: { type: BlockType; structure: Structure; numClasses: number; customL2?: boolean },
   ) {
     this.scope = scope;
     this.#type = options.type;
     this.structure = options.structure;
     this.numClasses = options.numClasses;
+    this.#customL2 = options.customL2 ?? false;
   }
 
   /** A convolution with batch norm, and what surrounds it, as a block of the chosen type. */
@@ -77,6 +81,7 @@ export class Network {
       structure: this.structure,
       activation: alwaysRelu ? "relu" : activation,
       squeeze,
+      onCustomL2: this.#customL2 ? (penalty) => this.penalties.push(penalty) : undefined,
     });
   }
 }

@@ -5,7 +5,7 @@
  */
 import { blockType, type Structure } from "../blocks/index.js";
 import { invalidArgument, usageError } from "../errors.js";
-import { GraphBuilder, type BuilderOptions, type Graph } from "../graph/index.js";
+import { GraphBuilder, type BuilderOptions, type Graph, type Value } from "../graph/index.js";
 import { suggest, unknownName } from "../util/suggest.js";
 import { Network, type Architecture, type Layer } from "./architecture.js";
 import { mobilenet } from "./mobilenet.js";
@@ -39,9 +39,14 @@ export interface ModelOptions {
   readonly numClasses?: number;
   /** Height and width of the images in pixels. Default: 224. */
   readonly imageSize?: number;
+  /**
+   * Also an output `customL2`, a scalar: the sum of all blocks' custom L2, which RepVGG adds to the
+   * loss with half its weight decay. Training structure only. Default: false.
+   */
+  readonly customL2?: boolean;
 }
 
-export interface Model extends Required<ModelOptions> {
+export interface Model extends Required<Omit<ModelOptions, "customL2">> {
   readonly graph: Graph;
   /** The convolutions in order of execution. */
   readonly layers: readonly Layer[];
@@ -53,23 +58,31 @@ export interface Model extends Required<ModelOptions> {
  */
 export function buildModel(options: ModelOptions, building: BuilderOptions = {}): Model {
   const { arch, block, structure = "train", numClasses = 1000, imageSize = 224 } = options;
+  const { customL2 = false } = options;
   const { architecture, type } = resolvePair(arch, block);
   checkWhole("number of classes", numClasses, MAX_CLASSES);
   checkWhole("image size", imageSize, MAX_IMAGE_SIZE);
   const builder = new GraphBuilder(building);
   const scope = builder.root();
-  const network = new Network(scope, { type, structure, numClasses });
+  const network = new Network(scope, { type, structure, numClasses, customL2 });
   const images = scope.input([3, imageSize, imageSize], { mean: IMAGENET_MEAN, std: IMAGENET_STD });
   const outputs = architecture.build(network, images);
+  const penalty = customL2 ? totalPenalty(network, `${arch} x ${block}`) : undefined;
   return {
     arch,
     block,
     structure,
     numClasses,
     imageSize,
-    graph: builder.build(outputs),
+    graph: builder.build(penalty === undefined ? outputs : { ...outputs, customL2: penalty }),
     layers: network.layers,
   };
+}
+
+function totalPenalty({ scope, structure, penalties }: Network, what: string): Value {
+  if (penalties.length > 0) return scope.add(penalties, "customL2");
+  const reason = structure === "deploy" ? "its deployed structure" : "it";
+  throw usageError(`${what}: no block of ${reason} has a custom L2; RepVGG's and OREPA_VGG's do`);
 }
 
 /** Throws an exit-code-2 error with the nearest name. */

@@ -125,6 +125,23 @@ describe("values of another graph are refused", () => {
   });
 });
 
+describe("inputsOf", () => {
+  it("gives the values that a value is computed from, in order, labelled ones by either name", () => {
+    const builder = new GraphBuilder();
+    const scope = builder.root();
+    const x = scope.input([2, 4, 4]);
+    const plain = scope.relu(x);
+    const labelled = builder.labelFold(plain, "block.reparam");
+    expect(builder.inputsOf(scope.add([labelled, x, plain]))).toEqual([labelled, x, labelled]);
+    expect(builder.inputsOf(x)).toEqual([]);
+  });
+
+  it("refuses a value of another builder", () => {
+    const other = new GraphBuilder().root().input([2, 4, 4]);
+    expect(mismatchOf(() => new GraphBuilder().inputsOf(other))).toMatchObject({ what: "value" });
+  });
+});
+
 describe("labelFold", () => {
   it("labels a value, which stays usable by its old and its new name", () => {
     const builder = new GraphBuilder();
@@ -162,7 +179,7 @@ describe("build", () => {
   it("gives a graph that verifies, with every op in it", () => {
     const graph = everyOpGraph();
     verifyGraph(graph);
-    expect(new Set(graph.nodes.map(({ op }) => op.kind)).size).toBe(24);
+    expect(new Set(graph.nodes.map(({ op }) => op.kind)).size).toBe(25);
   });
 });
 

@@ -171,6 +171,8 @@ const REFUSALS: readonly Row[] = [
   [{ kind: "sub" }, [a(2), a(2)], "input 0", "a weight", "activation (2)"],
   [{ kind: "sub" }, [w(2), w(3)], "inputs", "weight (2)", "weight (3)"],
   [{ kind: "inverseStd", eps: 1 }, [a(2)], "input 0", "a weight", "activation (2)"],
+  [{ kind: "detach" }, [a(2)], "input 0", "a weight", "activation (2)"],
+  [{ kind: "detach" }, [w(2), w(2)], "inputs", "1", "2"],
   [{ kind: "scale" }, [w(4, 2), w(2)], "scale", "(4)", "(2)"],
   [{ kind: "scale" }, [w(4, 2), a(4)], "input 1", "a weight", "activation (4)"],
   [einsum("ab"), [w(2, 2)], "equation", 'a form like "oi,hw->oihw"', '"ab"'],

@@ -84,6 +84,7 @@ const RESULTS: readonly (readonly [op: Op, inputs: ValueType[], result: ValueTyp
   [{ kind: "reshape", shape: [] }, [w(1, 1)], w()],
   [{ kind: "select", index: 1 }, [w(2, 3, 4)], w(3, 4)],
   [{ kind: "select", index: 0 }, [w(2)], w()],
+  [{ kind: "detach" }, [w(2, 3)], w(2, 3)],
 ];
 
 describe("inferType", () => {
@@ -104,6 +105,7 @@ describe("inferType", () => {
         ...["input", "param", "constant", "conv2d", "batchNorm", "relu", "silu", "sigmoid"],
         ...["maxPool", "avgPool", "globalAvgPool", "flatten", "linear", "add", "mul", "concat"],
         ...["sub", "inverseStd", "scale", "einsum", "embed", "composeKernels", "reshape", "select"],
+        "detach",
       ].sort(),
     );
   });

@@ -58,7 +58,9 @@ return y=g, kernel=e
         "(12,3,3) = maxPool(ak) kernel=(3,2) stride=1 padding=(1,1,0,0)  # block.maxpool",
         "(12,3,3) = avgPool(ah) kernel=(3,2) stride=1 padding=(1,1,0,0) count_include_pad=false  # block.avg",
         "(3) = linear(ap, aq)  # head; by conv-bn sum",
-        "return logits=ar, features=ap",
+        "(3,12) = detach(aq)  # detach",
+        "() = einsum(as, aq) oi,oi->  # penalty",
+        "return logits=ar, features=ap, penalty=at",
       ]),
     );
   });

@@ -73,6 +73,7 @@ export function everyOpGraph(): Graph {
     const logits = scope.builder.add({ kind: "linear" }, [features, head], "head", {
       rules: ["conv-bn", "sum"],
     });
-    return { logits, features };
+    const penalty = scope.einsum("oi,oi->", [scope.detach(head), head], "penalty");
+    return { logits, features, penalty };
   });
 }

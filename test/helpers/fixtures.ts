@@ -23,20 +23,43 @@ export interface ModelReference {
   params_deploy: number;
   state_train: StateEntry[];
   state_deploy: StateEntry[];
-  eval: {
-    logits_head_f64: number[][];
+  eval: LogitsReference & {
+    logits_l2: number[];
     logits_l2_f64: number[];
+    argmax: number[];
     activations: Record<
       string,
       { shape: number[]; l2: number[]; first4: number[]; l2_f64: number[] }
     >;
   };
-  deploy: { logits_head_f64: number[][]; tensors: Record<string, TensorStats> };
-  train?: {
-    logits_head_f64: number[][];
+  deploy: LogitsReference & { argmax: number[]; tensors: Record<string, TensorStats> };
+  train?: LogitsReference & {
+    labels: number[];
+    loss: number;
     loss_f64: number;
+    grads: Record<string, GradientReference>;
     running: Record<string, { sum: number; l2: number }>;
   };
+  sgd?: {
+    optimizer: { lr: number; momentum: number; weight_decay: number };
+    losses: number[];
+    losses_f64: number[];
+    params_after: Record<string, { l2_f64: number; sum_f64: number; err_l2: number }>;
+  };
+}
+
+/** The first logits of each sample. */
+export interface LogitsReference {
+  logits_head: number[][];
+  logits_head_f64: number[][];
+}
+
+export interface GradientReference {
+  l2: number;
+  first4: number[];
+  l2_f64: number;
+  first4_f64: number[];
+  err_l2: number;
 }
 
 /** Names of the model files, `repo__arch__block`. */

@@ -17,7 +17,7 @@ import {
   type Structure,
   type Surroundings,
 } from "../../src/blocks/index.js";
-import { type Graph, GraphBuilder } from "../../src/graph/index.js";
+import { type Graph, GraphBuilder, type Value } from "../../src/graph/index.js";
 import type { BlockReference } from "./fixtures.js";
 
 export interface ReferenceBlock {
@@ -84,11 +84,18 @@ function blockOf(name: string, innerChannels: number | undefined): Block {
   }
 }
 
-/** A graph of that block alone, on images of `size` pixels. */
-export function blockGraph(reference: ReferenceBlock, structure: Structure, size = 11): Graph {
+/** A graph of that block alone, on images of `size` pixels; if asked, with the output `customL2`. */
+export function blockGraph(
+  reference: ReferenceBlock,
+  structure: Structure,
+  { size = 11, customL2 = false }: { size?: number; customL2?: boolean } = {},
+): Graph {
   const builder = new GraphBuilder();
   const scope = builder.root();
   const x = scope.input([reference.inChannels, size, size]);
   const { block, spec, surroundings } = reference;
-  return builder.build({ y: buildBlock(block, scope, x, spec, { structure, ...surroundings }) });
+  const outputs: Record<string, Value> = {};
+  const onCustomL2 = customL2 ? (value: Value) => void (outputs["customL2"] = value) : undefined;
+  const y = buildBlock(block, scope, x, spec, { structure, ...surroundings, onCustomL2 });
+  return builder.build({ y, ...outputs });
 }

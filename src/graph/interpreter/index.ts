@@ -125,6 +125,8 @@ function evaluate(graph: Graph, node: Node, context: Context): Tensor {
       return { shape: op.shape, data: x.data };
     case "select":
       return select(x, op.index);
+    case "detach":
+      return x;
   }
 }
 

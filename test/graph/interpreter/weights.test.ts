@@ -25,7 +25,7 @@ const tensor = (shape: number[], ...values: number[]): Float64Tensor => ({
   data: Float64Array.from(values),
 });
 
-describe("scale, select, reshape, inverseStd", () => {
+describe("scale, select, reshape, inverseStd, detach", () => {
   it("scale multiplies each row by its factor", () => {
     const w = tensor([2, 1, 1, 3], 1, 2, 3, 4, 5, 6);
     expect(evaluate([w, tensor([2], 10, -1)], (scope, w, s) => scope.scale(w, s))).toEqual(
@@ -44,6 +44,11 @@ describe("scale, select, reshape, inverseStd", () => {
     expect(evaluate([w], (scope, w) => scope.reshape(w, [3, 1, 2]))).toEqual(
       tensor([3, 1, 2], 1, 2, 3, 4, 5, 6),
     );
+  });
+
+  it("detach leaves the value as it is", () => {
+    const w = tensor([2, 2], 1, -2, 0, 3);
+    expect(evaluate([w], (scope, w) => scope.detach(w))).toEqual(w);
   });
 
   it("inverseStd is 1/sqrt(x + eps)", () => {
