@@ -1,0 +1,335 @@
+// The module that Node loads: `describe()` and the class `Executable` (src/engine/torch/native.ts types them).
+// Calls read their arguments on the JavaScript thread, run on the executable's own, and settle a promise.
+#include <memory>
+#include <string>
+
+#include <ATen/Config.h>
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <torch/version.h>
+
+#include "allocator.h"
+#include "executor.h"
+#include "js_values.h"
+#include "worker.h"
+
+namespace repkit {
+namespace {
+
+// Makes the result of a job, on the JavaScript thread.
+using Result = std::function<Napi::Value(Napi::Env)>;
+using Job = std::function<Result(Executor&)>;
+
+struct Failure {
+  std::string kind, message;
+};
+
+bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
+
+// The exception under way; kinds are those of src/errors.ts.
+Failure current_failure() {
+  try {
+    throw;
+  } catch (const Diverged& error) {
+    return {"diverged", error.what()};
+  } catch (const std::bad_alloc&) {
+    return {"environment", "out of memory"};
+  } catch (const c10::Error& error) {
+    const std::string message = error.what_without_backtrace();
+    const bool memory = contains(message, "out of memory") || contains(message, "can't allocate memory");
+    return {memory ? "environment" : "internal", message.substr(0, message.find('\n'))};
+  } catch (const std::invalid_argument& error) {
+    return {"usage", error.what()};
+  } catch (const std::exception& error) {
+    const std::string message = error.what();
+    return {contains(message, "could not create a memory") ? "environment" : "internal", message};
+  } catch (...) {
+    return {"internal", "unknown failure in the torch engine"};
+  }
+}
+
+Napi::Value to_error(Napi::Env env, const Failure& failure) {
+  auto error = Napi::Error::New(env, failure.message).Value();
+  error.Set("kind", failure.kind);
+  return error;
+}
+
+class Executable : public Napi::ObjectWrap<Executable> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Executable",
+                       {
+                           InstanceMethod<&Executable::load>("load"),
+                           InstanceMethod<&Executable::add_plan>("addPlan"),
+                           InstanceMethod<&Executable::infer>("infer"),
+                           InstanceMethod<&Executable::evaluate>("evaluate"),
+                           InstanceMethod<&Executable::train_step>("trainStep"),
+                           InstanceMethod<&Executable::differentiate>("differentiate"),
+                           InstanceMethod<&Executable::profile>("profile"),
+                           InstanceMethod<&Executable::state>("state"),
+                           InstanceMethod<&Executable::restore>("restore"),
+                           InstanceMethod<&Executable::dispose>("dispose"),
+                       });
+  }
+
+  explicit Executable(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Executable>(info) {}
+
+ private:
+  struct Call {
+    Napi::Promise::Deferred deferred;
+    Result result;
+    std::optional<Failure> failure;
+  };
+
+  // Runs `work` on the worker and settles the promise on the JavaScript thread.
+  Napi::Value schedule(Napi::Env env, std::function<Result()> work) {
+    auto call = std::make_shared<Call>(Call{Napi::Promise::Deferred::New(env), nullptr, std::nullopt});
+    auto nothing = Napi::Function::New(env, [](const Napi::CallbackInfo&) {});
+    auto back = Napi::ThreadSafeFunction::New(env, nothing, "repkit torch engine", 0, 1);
+    const auto promise = call->deferred.Promise();
+    Ref();  // nobody collects an executable at work
+    worker_.post([this, call, back, work = std::move(work)]() mutable {
+      try {
+        call->result = work();
+      } catch (...) {
+        call->failure = current_failure();
+      }
+      back.BlockingCall([this, call](Napi::Env env, Napi::Function) {
+        settle(env, *call);
+        Unref();
+      });
+      back.Release();
+    });
+    return promise;
+  }
+
+  static void settle(Napi::Env env, Call& call) {
+    const Napi::HandleScope scope(env);
+    try {
+      if (!call.failure) return call.deferred.Resolve(call.result ? call.result(env) : env.Undefined());
+    } catch (...) {
+      call.failure = current_failure();
+    }
+    call.deferred.Reject(to_error(env, *call.failure));
+  }
+
+  Napi::Value run(Napi::Env env, Job job) {
+    return schedule(env, [this, job = std::move(job)]() -> Result {
+      if (!executor_) throw std::invalid_argument("this executable has been disposed of");
+      return job(*executor_);
+    });
+  }
+
+  // Reads arguments; a bad one is thrown as a JavaScript error of kind usage.
+  template <typename Read>
+  static auto reading(Napi::Env env, Read read) -> decltype(read()) {
+    try {
+      return read();
+    } catch (const Napi::Error&) {
+      throw;
+    } catch (...) {
+      throw Napi::Error(env, to_error(env, current_failure()));
+    }
+  }
+
+  Napi::Value load(const Napi::CallbackInfo& info) {
+    return reading(info.Env(), [&] {
+      auto parameters = to_parameters(info[0]);
+      auto options = to_options(info[1]);
+      return schedule(info.Env(), [this, parameters, options]() -> Result {
+        executor_ = std::make_unique<Executor>(parameters, options);
+        return nullptr;
+      });
+    });
+  }
+
+  Napi::Value add_plan(const Napi::CallbackInfo& info) {
+    return reading(info.Env(), [&] {
+      return run(info.Env(), [plan = to_plan(info[0])](Executor& executor) -> Result {
+        const size_t index = executor.add_plan(plan);
+        return [index](Napi::Env env) { return Napi::Number::New(env, index); };
+      });
+    });
+  }
+
+  Napi::Value infer(const Napi::CallbackInfo& info) {
+    return reading(info.Env(), [&] {
+      const auto plan = plan_index(info[0]);
+      const auto images = images_of(info[1]);
+      const auto wanted = to_integers(info[2], "values");
+      return run(info.Env(), [=](Executor& executor) -> Result {
+        auto inference = std::make_shared<Inference>(executor.infer(plan, images, wanted));
+        return [inference](Napi::Env env) {
+          auto result = Napi::Object::New(env);
+          result["outputs"] = to_js(env, inference->outputs);
+          auto values = Napi::Array::New(env);
+          for (const auto& [slot, value] : inference->values) {
+            auto entry = Napi::Array::New(env, 2);
+            entry[0u] = Napi::Number::New(env, slot);
+            entry[1u] = to_js(env, value);
+            values[values.Length()] = entry;
+          }
+          result["values"] = values;
+          return result;
+        };
+      });
+    });
+  }
+
+  Napi::Value evaluate(const Napi::CallbackInfo& info) {
+    return reading(info.Env(), [&] {
+      const auto plan = plan_index(info[0]);
+      const auto images = images_of(info[1]);
+      const auto labels = labels_of(info[2]);
+      return run(info.Env(),
+                 [=](Executor& executor) -> Result { return batch_result(executor.evaluate(plan, images, labels)); });
+    });
+  }
+
+  Napi::Value train_step(const Napi::CallbackInfo& info) {
+    return reading(info.Env(), [&] {
+      const auto plan = plan_index(info[0]);
+      const auto images = images_of(info[1]);
+      const auto labels = labels_of(info[2]);
+      const double learning_rate = info[3].ToNumber().DoubleValue();
+      const bool update = info[4].ToBoolean().Value();
+      const double scale = info[5].ToNumber().DoubleValue();
+      return run(info.Env(), [=](Executor& executor) -> Result {
+        return batch_result(executor.train_step(plan, images, labels, learning_rate, update, scale));
+      });
+    });
+  }
+
+  Napi::Value differentiate(const Napi::CallbackInfo& info) {
+    return reading(info.Env(), [&] {
+      const auto plan = plan_index(info[0]);
+      const auto images = info[1].IsUndefined() ? at::Tensor() : images_of(info[1]);
+      const auto given = info[2].ToObject();
+      Objective objective;
+      if (given.Has("labels")) objective.labels = labels_of(given.Get("labels"));
+      if (given.Has("outputGradient")) objective.output_gradient = to_tensor(given.Get("outputGradient"), "outputGradient");
+      if (given.Has("output")) objective.output = given.Get("output").ToString().Utf8Value();
+      return run(info.Env(), [=](Executor& executor) -> Result {
+        auto found = std::make_shared<Differentiation>(executor.differentiate(plan, images, objective));
+        return [found](Napi::Env env) {
+          auto result = Napi::Object::New(env);
+          result["outputs"] = to_js(env, found->outputs);
+          if (found->loss) result["loss"] = Napi::Number::New(env, *found->loss);
+          result["gradients"] = to_js(env, found->gradients);
+          result["updates"] = to_js(env, found->updates);
+          if (found->image_gradient.defined()) result["imageGradient"] = to_js(env, found->image_gradient);
+          return result;
+        };
+      });
+    });
+  }
+
+  Napi::Value profile(const Napi::CallbackInfo& info) {
+    return reading(info.Env(), [&] {
+      const auto plan = plan_index(info[0]);
+      const auto images = images_of(info[1]);
+      const auto labels = labels_of(info[2]);
+      return run(info.Env(), [=](Executor& executor) -> Result {
+        const auto rows = executor.profile(plan, images, labels);
+        return [rows](Napi::Env env) {
+          auto result = Napi::Array::New(env);
+          for (const auto& row : rows) {
+            auto entry = Napi::Object::New(env);
+            entry["name"] = Napi::String::New(env, row.name);
+            entry["calls"] = Napi::Number::New(env, row.calls);
+            entry["seconds"] = Napi::Number::New(env, row.seconds);
+            result[result.Length()] = entry;
+          }
+          return result;
+        };
+      });
+    });
+  }
+
+  Napi::Value state(const Napi::CallbackInfo& info) {
+    return run(info.Env(), [](Executor& executor) -> Result {
+      auto state = std::make_shared<ExecutorState>(executor.state());
+      return [state](Napi::Env env) {
+        auto result = Napi::Object::New(env);
+        result["state"] = to_js(env, state->state);
+        result["momentum"] = to_js(env, state->momentum);
+        result["ema"] = to_js(env, state->ema);
+        return result;
+      };
+    });
+  }
+
+  Napi::Value restore(const Napi::CallbackInfo& info) {
+    return reading(info.Env(), [&] {
+      const auto state = to_named_tensors(info[0], "state");
+      const auto momentum = to_named_tensors(info[1], "momentum");
+      const auto ema = to_named_tensors(info[2], "ema");
+      return run(info.Env(), [=](Executor& executor) -> Result {
+        executor.restore(state, momentum, ema);
+        return nullptr;
+      });
+    });
+  }
+
+  Napi::Value dispose(const Napi::CallbackInfo& info) {
+    return schedule(info.Env(), [this]() -> Result {
+      executor_.reset();
+      release_cached_memory();
+      return nullptr;
+    });
+  }
+
+  static size_t plan_index(const Napi::Value& value) { return value.ToNumber().Int64Value(); }
+  static at::Tensor images_of(const Napi::Value& value) { return to_tensor(value, "images"); }
+  static at::Tensor labels_of(const Napi::Value& value) {
+    const auto labels = to_tensor(value, "labels");
+    return labels.is_floating_point() ? labels : labels.to(at::kLong);
+  }
+
+  static Result batch_result(const BatchResult& batch) {
+    return [batch](Napi::Env env) {
+      auto result = Napi::Object::New(env);
+      result["loss"] = Napi::Number::New(env, batch.loss);
+      result["top1"] = Napi::Number::New(env, batch.top1);
+      result["top5"] = Napi::Number::New(env, batch.top5);
+      return result;
+    };
+  }
+
+  std::unique_ptr<Executor> executor_;
+  // After the executor, so that it is joined before the executor goes.
+  Worker worker_;
+};
+
+Napi::Value describe(const Napi::CallbackInfo& info) {
+  const auto env = info.Env();
+  auto result = Napi::Object::New(env);
+  result["version"] = Napi::String::New(env, TORCH_VERSION);
+  const bool cuda = at::globalContext().hasCUDA();
+  result["cudaDevices"] = Napi::Number::New(env, cuda ? at::getNumGPUs() : 0);
+  result["threads"] = Napi::Number::New(env, at::get_num_threads());
+  result["build"] = Napi::String::New(env, at::show_config());
+  return result;
+}
+
+Napi::Value memory(const Napi::CallbackInfo& info) {
+  const auto use = memory_use();
+  auto result = Napi::Object::New(info.Env());
+  result["inUse"] = Napi::Number::New(info.Env(), use.in_use);
+  result["cached"] = Napi::Number::New(info.Env(), use.cached);
+  return result;
+}
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  install_caching_allocator();
+  exports["describe"] = Napi::Function::New(env, describe);
+  exports["memory"] = Napi::Function::New(env, memory);
+  exports["Executable"] = Executable::define(env);
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(repkit_torch, init)
+
+}  // namespace repkit

@@ -1,0 +1,363 @@
+#include "executor.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/core/grad_mode.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "batch_norm.h"
+#include "ops.h"
+#include "profile.h"
+
+namespace repkit {
+namespace {
+
+constexpr auto channels_last = at::MemoryFormat::ChannelsLast;
+
+// Values for the caller: on the CPU, row-major, bfloat16 widened, and nobody else's memory.
+at::Tensor exported(const at::Tensor& tensor) {
+  auto wide = tensor.detach();
+  if (wide.scalar_type() == at::kBFloat16) wide = wide.to(at::kFloat);
+  return wide.to(at::kCPU).clone(at::MemoryFormat::Contiguous);
+}
+
+}  // namespace
+
+Executor::Executor(std::vector<Parameter> parameters, ExecutorOptions options)
+    : parameters_(std::move(parameters)), options_(std::move(options)), device_(options_.device) {
+  prepare_thread();
+  const auto floating = options_.precision == Precision::fp64 ? at::kDouble : at::kFloat;
+  std::vector<SgdParameter> trained;
+  for (auto& parameter : parameters_) {
+    auto& value = parameter.value;
+    if (value.is_floating_point()) value = value.to(floating);
+    value = to_device(value);
+    if (value.dim() == 4) value = value.contiguous(channels_last);
+    if (options_.ema_decay) ema_.push_back(value.clone());
+    if (!parameter.trainable) continue;
+    value.requires_grad_(true);
+    trained.push_back({value, parameter.lr_multiplier, parameter.weight_decay});
+  }
+  sgd_ = std::make_unique<Sgd>(std::move(trained), options_.sgd);
+}
+
+size_t Executor::add_plan(Plan plan) {
+  const auto floating = options_.precision == Precision::fp64 ? at::kDouble : at::kFloat;
+  for (auto& [slot, value] : plan.constants) value = to_device(value.to(floating));
+  plans_.push_back(std::move(plan));
+  return plans_.size() - 1;
+}
+
+// Thread counts belong to a thread and precision switches to the process: set before every call.
+void Executor::prepare_thread() const {
+  if (options_.threads > 0) at::set_num_threads(options_.threads);
+  if (!device_.is_cuda()) return;
+  auto& context = at::globalContext();
+  const bool tf32 = options_.precision == Precision::tf32;
+  context.setAllowTF32CuBLAS(tf32);
+  context.setAllowTF32CuDNN(tf32);
+  context.setDeterministicCuDNN(options_.deterministic);
+  context.setBenchmarkCuDNN(!options_.deterministic);
+  context.setDeterministicAlgorithms(options_.deterministic, /*warn_only=*/false);
+}
+
+at::Tensor Executor::to_device(const at::Tensor& tensor) const {
+  return device_.is_cpu() ? tensor : tensor.to(device_);
+}
+
+at::ScalarType Executor::activation_type() const {
+  if (options_.precision == Precision::bf16) return at::kBFloat16;
+  return options_.precision == Precision::fp64 ? at::kDouble : at::kFloat;
+}
+
+at::Tensor Executor::images_of(const Step& step, const at::Tensor& images) const {
+  const auto moved = to_device(images);
+  if (images.scalar_type() == at::kByte) return normalise(moved, step, activation_type());
+  return moved.to(activation_type()).contiguous(channels_last);
+}
+
+Executor::Slots Executor::run_weights(const Plan& plan) const {
+  Slots slots(plan.slots);
+  for (size_t i = 0; i < parameters_.size(); i++) {
+    if (plan.parameter_slots[i] >= 0) slots[plan.parameter_slots[i]] = parameters_[i].value;
+  }
+  for (const auto& [slot, value] : plan.constants) slots[slot] = value;
+  for (const auto& step : plan.weights) {
+    std::vector<at::Tensor> inputs;
+    for (const auto input : step.inputs) inputs.push_back(slots[input]);
+    slots[step.output] = run_weight(step, inputs);
+    for (const auto slot : step.release) slots[slot].reset();
+  }
+  return slots;
+}
+
+const Executor::Slots& Executor::cached_weights(size_t plan) {
+  const auto found = weight_cache_.find(plan);
+  if (found != weight_cache_.end()) return found->second;
+  return weight_cache_.emplace(plan, run_weights(plans_[plan])).first->second;
+}
+
+at::Tensor Executor::run_step(const Step& step, const Slots& slots, bool training) {
+  if (step.kind == StepKind::batch_norms) {
+    std::vector<BatchNormBranch> branches;
+    std::vector<at::Tensor> residuals;
+    for (const auto& b : step.branches) {
+      branches.push_back({slots[b.x], slots[b.gamma], slots[b.beta], slots[b.running_mean], slots[b.running_var], b.eps,
+                          b.momentum});
+      if (training && b.counter >= 0) at::Tensor(slots[b.counter]).add_(1);
+    }
+    for (const auto input : step.inputs) residuals.push_back(slots[input]);
+    return sum_of_batch_norms(branches, residuals, {training, step.relu, step.padding});
+  }
+  std::vector<at::Tensor> inputs;
+  for (const auto input : step.inputs) inputs.push_back(slots[input]);
+  if (step.kind != StepKind::conv2d && step.kind != StepKind::linear) return run_activation(step, inputs);
+  const auto type = inputs[0].scalar_type();
+  const auto weight = inputs[1].to(type);
+  const auto bias = inputs.size() > 2 ? inputs[2].to(type) : at::Tensor();
+  return step.kind == StepKind::conv2d ? convolve(inputs[0], weight, bias, step) : at::linear(inputs[0], weight, bias);
+}
+
+void Executor::run_activations(const Plan& plan, Slots& slots, const at::Tensor& images, bool training,
+                               const std::vector<int64_t>& keep) {
+  for (const auto& step : plan.activations) {
+    slots[step.output] = step.kind == StepKind::input ? images_of(step, images) : run_step(step, slots, training);
+    for (const auto slot : step.release) {
+      if (std::find(keep.begin(), keep.end(), slot) == keep.end()) slots[slot].reset();
+    }
+  }
+}
+
+// Cross-entropy of the first activation output; every other one is an auxiliary head.
+at::Tensor Executor::loss_of(const Plan& plan, const Slots& slots, const at::Tensor& labels) const {
+  at::Tensor loss;
+  for (const auto& output : plan.outputs) {
+    if (output.weight) continue;
+    auto logits = slots[output.slot];
+    if (logits.scalar_type() == at::kBFloat16) logits = logits.to(at::kFloat);
+    TORCH_CHECK(logits.dim() == 2, "output \"", output.name, "\" is no table of logits");
+    const auto target = labels.is_floating_point() ? to_device(labels).to(logits.scalar_type()) : to_device(labels);
+    const auto term = at::cross_entropy_loss(logits, target, {}, at::Reduction::Mean, -100, options_.label_smoothing);
+    loss = loss.defined() ? loss + term * options_.auxiliary_weight : term;
+  }
+  TORCH_CHECK(loss.defined(), "the graph has no activation output");
+  return loss;
+}
+
+Inference Executor::infer(size_t plan_index, const at::Tensor& images, const std::vector<int64_t>& wanted) {
+  prepare_thread();
+  const at::NoGradGuard no_grad;
+  const auto& plan = plans_.at(plan_index);
+  Slots slots = cached_weights(plan_index);
+  run_activations(plan, slots, images, false, wanted);
+  Inference result;
+  for (const auto& output : plan.outputs) result.outputs.emplace_back(output.name, exported(slots[output.slot]));
+  for (const auto slot : wanted) result.values.emplace_back(slot, exported(slots.at(slot)));
+  return result;
+}
+
+BatchResult Executor::evaluate(size_t plan_index, const at::Tensor& images, const at::Tensor& labels) {
+  prepare_thread();
+  const at::NoGradGuard no_grad;
+  const auto& plan = plans_.at(plan_index);
+  Slots slots = cached_weights(plan_index);
+  run_activations(plan, slots, images, false, {});
+  BatchResult result;
+  result.loss = loss_of(plan, slots, labels).item<double>();
+  count_hits(slots[plan.outputs[0].slot], labels, result);
+  return result;
+}
+
+BatchResult Executor::train_step(size_t plan_index, const at::Tensor& images, const at::Tensor& labels,
+                                 double learning_rate, bool update, double gradient_scale) try {
+  prepare_thread();
+  const auto& plan = plans_.at(plan_index);
+  if (!pending_) {
+    pending_ = Pending{plan_index, run_weights(plan), {}, 0};
+    for (const auto slot : plan.boundaries) {
+      const auto& weight = pending_->weights[slot];
+      pending_->leaves.push_back(weight.detach().requires_grad_(weight.requires_grad()));
+    }
+  }
+  Slots slots = pending_->weights;
+  for (size_t i = 0; i < plan.boundaries.size(); i++) slots[plan.boundaries[i]] = pending_->leaves[i];
+  run_activations(plan, slots, images, true, {});
+  forget_weights();
+
+  const auto loss = loss_of(plan, slots, labels);
+  BatchResult result;
+  result.loss = loss.item<double>();
+  count_hits(slots[plan.outputs[0].slot], labels, result);
+  slots.clear();
+
+  std::vector<at::Tensor> roots, gradients;
+  for (const auto& output : plan.outputs) {
+    if (!output.weight || options_.penalty_weight == 0) continue;
+    roots.push_back(pending_->weights[output.slot]);
+    result.loss += options_.penalty_weight * roots.back().item<double>();
+  }
+  if (options_.check_finite && !std::isfinite(result.loss)) throw Diverged("loss is not finite");
+
+  (gradient_scale == 1 ? loss : loss * gradient_scale).backward();
+  pending_->scale += gradient_scale;
+  if (!update) return result;
+
+  for (const auto& root : roots) gradients.push_back(at::full_like(root, options_.penalty_weight * pending_->scale));
+  for (size_t i = 0; i < plan.boundaries.size(); i++) {
+    if (!pending_->leaves[i].grad().defined()) continue;
+    roots.push_back(pending_->weights[plan.boundaries[i]]);
+    gradients.push_back(pending_->leaves[i].grad());
+  }
+  if (!roots.empty()) torch::autograd::backward(roots, gradients);
+  pending_.reset();
+  sgd_->step(learning_rate);
+  if (options_.ema_decay) update_average();
+  return result;
+} catch (...) {
+  // Half a gradient is none.
+  pending_.reset();
+  for (auto& parameter : parameters_) parameter.value.mutable_grad().reset();
+  throw;
+}
+
+void Executor::update_average() {
+  const at::NoGradGuard no_grad;
+  for (size_t i = 0; i < parameters_.size(); i++) {
+    const auto& value = parameters_[i].value;
+    if (value.is_floating_point()) {
+      ema_[i].lerp_(value, 1 - *options_.ema_decay);
+    } else {
+      ema_[i].copy_(value);
+    }
+  }
+}
+
+Differentiation Executor::differentiate(size_t plan_index, const at::Tensor& images, const Objective& objective) {
+  prepare_thread();
+  const auto& plan = plans_.at(plan_index);
+  std::vector<at::Tensor> buffers, before;
+  std::vector<at::Tensor> sources;
+  std::vector<size_t> trained;
+  for (size_t i = 0; i < parameters_.size(); i++) {
+    if (parameters_[i].trainable) {
+      trained.push_back(i);
+      sources.push_back(parameters_[i].value);
+    } else {
+      buffers.push_back(parameters_[i].value);
+      before.push_back(buffers.back().clone());
+    }
+  }
+  struct Restore {
+    std::vector<at::Tensor>&to, &from;
+    ~Restore() {
+      const at::NoGradGuard no_grad;
+      for (size_t i = 0; i < to.size(); i++) to[i].copy_(from[i]);
+    }
+  } restore{buffers, before};
+
+  Slots slots = run_weights(plan);
+  at::Tensor input;
+  if (images.defined()) {
+    input = to_device(images);
+    if (input.is_floating_point()) {
+      input = input.to(options_.precision == Precision::fp64 ? at::kDouble : at::kFloat).requires_grad_(true);
+      sources.push_back(input);
+    }
+    run_activations(plan, slots, input, true, {});
+  }
+
+  at::Tensor root, gradient;
+  if (objective.labels.defined()) {
+    root = loss_of(plan, slots, objective.labels);
+    for (const auto& output : plan.outputs) {
+      if (output.weight && options_.penalty_weight != 0) root = root + slots[output.slot] * options_.penalty_weight;
+    }
+  } else if (objective.output_gradient.defined()) {
+    root = slots[plan.outputs.at(0).slot];
+    gradient = to_device(objective.output_gradient).to(root.scalar_type());
+    TORCH_CHECK(gradient.sizes() == root.sizes(), "output gradient: expected ", root.sizes(), ", received ",
+                gradient.sizes());
+  } else {
+    const auto found = std::find_if(plan.outputs.begin(), plan.outputs.end(),
+                                    [&](const Output& output) { return output.name == objective.output; });
+    TORCH_CHECK(found != plan.outputs.end(), "no output \"", objective.output, "\"");
+    root = slots[found->slot];
+  }
+  std::vector<at::Tensor> seeds;
+  if (gradient.defined()) seeds.push_back(gradient);
+  const auto gradients = torch::autograd::grad({root}, sources, seeds, c10::nullopt, false, /*allow_unused=*/true);
+
+  Differentiation result;
+  if (!gradient.defined()) result.loss = root.item<double>();
+  for (const auto& output : plan.outputs) {
+    if (slots[output.slot].defined()) result.outputs.emplace_back(output.name, exported(slots[output.slot]));
+  }
+  for (size_t i = 0; i < trained.size(); i++) {
+    if (gradients[i].defined()) result.gradients.emplace_back(parameters_[trained[i]].name, exported(gradients[i]));
+  }
+  if (sources.size() > trained.size() && gradients.back().defined()) result.image_gradient = exported(gradients.back());
+  for (const auto& parameter : parameters_) {
+    if (!parameter.trainable) result.updates.emplace_back(parameter.name, exported(parameter.value));
+  }
+  return result;
+}
+
+std::vector<ProfileRow> Executor::profile(size_t plan, const at::Tensor& images, const at::Tensor& labels) {
+  return repkit::profile([&] { train_step(plan, images, labels, 0, true, 1); });
+}
+
+ExecutorState Executor::state() const {
+  ExecutorState result;
+  size_t trained = 0;
+  for (size_t i = 0; i < parameters_.size(); i++) {
+    const auto& parameter = parameters_[i];
+    result.state.emplace_back(parameter.name, exported(parameter.value));
+    if (options_.ema_decay) result.ema.emplace_back(parameter.name, exported(ema_[i]));
+    if (!parameter.trainable) continue;
+    const auto& velocity = sgd_->velocities()[trained++];
+    if (velocity.defined()) result.momentum.emplace_back(parameter.name, exported(velocity));
+  }
+  return result;
+}
+
+void Executor::restore(const NamedTensors& state, const NamedTensors& momentum, const NamedTensors& ema) {
+  const at::NoGradGuard no_grad;
+  const auto by_name = [](const NamedTensors& tensors) {
+    return std::map<std::string, at::Tensor>(tensors.begin(), tensors.end());
+  };
+  const auto values = by_name(state), velocities = by_name(momentum), averages = by_name(ema);
+  size_t trained = 0;
+  for (size_t i = 0; i < parameters_.size(); i++) {
+    auto& [name, trainable, value, multiplier, decay] = parameters_[i];
+    if (const auto found = values.find(name); found != values.end()) value.copy_(found->second);
+    if (const auto found = averages.find(name); found != averages.end() && options_.ema_decay) ema_[i].copy_(found->second);
+    if (!trainable) continue;
+    auto& velocity = sgd_->velocities()[trained++];
+    if (const auto found = velocities.find(name); found != velocities.end()) {
+      velocity = at::empty_like(value).copy_(found->second);
+    }
+  }
+  pending_.reset();
+  for (auto& parameter : parameters_) parameter.value.mutable_grad().reset();
+  forget_weights();
+}
+
+void count_hits(const at::Tensor& logits, const at::Tensor& labels, BatchResult& result) {
+  const auto scores = logits.detach().to(at::kCPU, at::kDouble).contiguous();
+  const auto targets = (labels.is_floating_point() ? labels.argmax(1) : labels).to(at::kCPU, at::kLong).contiguous();
+  const int64_t classes = scores.size(1);
+  for (int64_t n = 0; n < scores.size(0); n++) {
+    const double* row = scores.data_ptr<double>() + n * classes;
+    const int64_t label = targets.data_ptr<int64_t>()[n];
+    if (std::isnan(row[label])) continue;
+    int64_t above = 0;
+    for (int64_t c = 0; c < classes; c++) above += row[c] > row[label] || (row[c] == row[label] && c < label);
+    result.top1 += above < 1;
+    result.top5 += above < 5;
+  }
+}
+
+}  // namespace repkit

@@ -1,0 +1,186 @@
+/** Where compiled addons are kept: `torch-<version>-<platform>-<arch>-<hash>/`, one for each way to build it. */
+import { createHash } from "node:crypto";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { homedir } from "node:os";
+import { join } from "node:path";
+
+import { type LibTorch, libraryFile, realPath } from "./library.js";
+import { MODULE_NAME } from "./units.js";
+
+/** Says which build is current. */
+const POINTER = "torch.json";
+const RECORD = "build.json";
+const OBJECTS = "torch-objects";
+
+/** A file as it was when the addon was built against it. */
+export interface FileStamp {
+  readonly path: string;
+  readonly bytes: number;
+  readonly modified: number;
+}
+
+/** `build.json` beside an addon: what it was built from. */
+export interface BuildRecord {
+  readonly version: string;
+  readonly root: string;
+  readonly cuda: string | null;
+  readonly compiler: string;
+  readonly library: FileStamp;
+  readonly sourcesHash: string;
+  readonly built: string;
+  readonly seconds: number;
+}
+
+export interface Build {
+  readonly folder: string;
+  /** The addon itself. */
+  readonly path: string;
+  readonly record: BuildRecord;
+}
+
+export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
+  const own = env["REPKIT_CACHE"] ?? "";
+  if (own !== "") return own;
+  const shared = env["XDG_CACHE_HOME"] ?? "";
+  return join(shared === "" ? join(homedir(), ".cache") : shared, "repkit");
+}
+
+/** The name of a build's folder. `ingredients` is whatever else the addon's bytes depend on. */
+export function buildName(library: LibTorch, ingredients: readonly string[]): string {
+  const { path, ...stamp } = stampOf(library);
+  const hash = createHash("sha256")
+    .update(JSON.stringify([library, path, stamp, ingredients]))
+    .digest("hex");
+  const version = library.version.replace(/[^\w.+]/g, "_");
+  return `torch-${version}-${process.platform}-${process.arch}-${hash.slice(0, 12)}`;
+}
+
+/** The library file that the addon is linked to, as it is now. */
+export function stampOf({ libraryDir }: LibTorch): FileStamp {
+  return stamp(realPath(join(libraryDir, libraryFile("torch_cpu"))));
+}
+
+/** Whether the library that a build is linked to is still the same. */
+export function isUnchanged({ library }: BuildRecord): boolean {
+  if (!existsSync(library.path)) return false;
+  const { bytes, modified } = stamp(library.path);
+  return bytes === library.bytes && modified === library.modified;
+}
+
+/** All complete builds for this machine, the newest first. */
+export function cachedBuilds(cache: string): readonly Build[] {
+  return buildFolders(cache)
+    .filter((name) => name.includes(`-${process.platform}-${process.arch}-`))
+    .flatMap((name) => readBuild(join(cache, name)) ?? [])
+    .sort((a, b) => b.record.built.localeCompare(a.record.built));
+}
+
+/** The build that was made or asked for last. */
+export function currentBuild(cache: string): Build | undefined {
+  const pointer = readJson(join(cache, POINTER)) as { build?: unknown } | undefined;
+  return typeof pointer?.build === "string" ? readBuild(join(cache, pointer.build)) : undefined;
+}
+
+export function makeCurrent(cache: string, name: string): void {
+  const temporary = temporaryPath(cache, POINTER);
+  writeFileSync(temporary, `${JSON.stringify({ build: name })}\n`);
+  renameSync(temporary, join(cache, POINTER));
+}
+
+export function readBuild(folder: string): Build | undefined {
+  const path = join(folder, `${MODULE_NAME}.node`);
+  const record = readJson(join(folder, RECORD)) as BuildRecord | undefined;
+  return record === undefined || !existsSync(path) ? undefined : { folder, path, record };
+}
+
+export function writeRecord(folder: string, record: BuildRecord): void {
+  writeFileSync(join(folder, RECORD), `${JSON.stringify(record, null, 2)}\n`);
+}
+
+/** A new folder for a build under way; nothing looks into it until it is published. */
+export function temporaryFolder(cache: string): string {
+  const folder = temporaryPath(cache, "build");
+  mkdirSync(folder, { recursive: true });
+  return folder;
+}
+
+/** Puts a finished folder in place in one step, instead of the one that may be there. */
+export function publish(temporary: string, folder: string): void {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      renameSync(temporary, folder);
+      return;
+    } catch (error) {
+      // Somebody else's build, or an old one; another may come between the two steps.
+      const { code } = error as NodeJS.ErrnoException;
+      if ((code !== "ENOTEMPTY" && code !== "EEXIST") || attempt === 10) throw error;
+      const old = temporaryPath(join(folder, ".."), "old");
+      renameSync(folder, old);
+      rmSync(old, { recursive: true, force: true });
+    }
+  }
+}
+
+/** Removes every other build and what is left over of old ones. Returns the bytes that this freed. */
+export function prune(cache: string, keep: string): number {
+  const paths = [
+    ...buildFolders(cache).filter((name) => name !== keep),
+    ...leftovers(cache).filter((name) => /^\.(build|old)-\d+-/.test(name)),
+    ...leftovers(objectFolder(cache)).map((name) => join(OBJECTS, name)),
+  ].map((name) => join(cache, name));
+  const bytes = paths.reduce((sum, path) => sum + bytesIn(path), 0);
+  for (const path of paths) rmSync(path, { recursive: true, force: true });
+  return bytes;
+}
+
+export function objectFolder(cache: string): string {
+  return join(cache, OBJECTS);
+}
+
+/** A name that no other process uses. */
+export function temporaryPath(folder: string, name: string): string {
+  const random = Math.random().toString(36).slice(2, 10);
+  return join(folder, `.${name}-${process.pid}-${random}`);
+}
+
+function buildFolders(cache: string): string[] {
+  return entries(cache).filter((name) => /^torch-\d.*-[0-9a-f]{12}$/.test(name));
+}
+
+/** What no build has touched for an hour: the younger may belong to one that is under way. */
+function leftovers(folder: string): string[] {
+  const hourAgo = Date.now() - 3600_000;
+  return entries(folder).filter((name) => statSync(join(folder, name)).mtimeMs < hourAgo);
+}
+
+function entries(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder) : [];
+}
+
+function stamp(path: string): FileStamp {
+  const { size, mtimeMs } = statSync(path);
+  return { path, bytes: size, modified: Math.round(mtimeMs) };
+}
+
+function bytesIn(path: string): number {
+  const stats = statSync(path);
+  if (!stats.isDirectory()) return stats.size;
+  return readdirSync(path).reduce((sum, name) => sum + bytesIn(join(path, name)), 0);
+}
+
+function readJson(file: string): unknown {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch {
+    return undefined; // absent, or of a version that wrote something else
+  }
+}

@@ -1,0 +1,86 @@
+/** The torch engine: graphs run in C++ on ATen, with autograd, on the CPU or a CUDA device. */
+import { RepkitError, usageError } from "../../errors.js";
+import {
+  formatShape,
+  parametersOf,
+  sameShape,
+  type Graph,
+  type StateSource,
+} from "../../graph/index.js";
+import type { Device, Engine, LoadOptions } from "../types.js";
+import { loadAddon } from "./addon.js";
+import { inKind, TorchExecutable } from "./executable.js";
+import type { NativeAddon, NativeOptions, NativeParameter } from "./native.js";
+
+/** Throws an `environment` error with the way out where the addon is not built or does not load. */
+export function torchEngine(): Engine {
+  const addon = loadAddon() as NativeAddon;
+  const { version, cudaDevices } = addon.describe();
+  const devices = cudaDevices > 0 ? `cpu, ${cudaDevices} x cuda` : "cpu";
+  return {
+    name: "torch",
+    description: `libtorch ${version} (${devices})`,
+    load: (graph, state, options = {}) => load(addon, graph, state, options),
+  };
+}
+
+async function load(
+  addon: NativeAddon,
+  graph: Graph,
+  state: StateSource,
+  options: LoadOptions,
+): Promise<TorchExecutable> {
+  const device = checkDevice(options.device ?? "cpu", addon.describe().cudaDevices);
+  if (options.precision === "tf32" && device === "cpu") {
+    throw usageError("precision tf32: only CUDA devices have it; the CPU has fp32 and bf16");
+  }
+  const native = new addon.Executable();
+  const parameters = nativeParameters(graph, state, options);
+  await inKind(() => native.load(parameters, nativeOptions(options, device)));
+  return new TorchExecutable(native, graph, options);
+}
+
+function checkDevice(device: Device, cudaDevices: number): string {
+  if (device === "cpu") return device;
+  const [, index = "0"] = device.split(":");
+  if (Number(index) < cudaDevices) return `cuda:${index}`;
+  const found = cudaDevices === 0 ? "no CUDA device" : `${cudaDevices} of them`;
+  throw new RepkitError("environment", `device ${device}: libtorch finds ${found}`);
+}
+
+function nativeParameters(
+  graph: Graph,
+  state: StateSource,
+  { training }: LoadOptions,
+): NativeParameter[] {
+  return parametersOf(graph).map((op) => {
+    const tensor = state.get(op.name);
+    if (tensor === undefined) throw usageError(`state: no tensor "${op.name}"`);
+    if (!sameShape(tensor.shape, op.shape)) {
+      throw usageError(
+        `state: "${op.name}" should be ${formatShape(op.shape)}, received ${formatShape(tensor.shape)}`,
+      );
+    }
+    const { lrMultiplier = 1, weightDecay = 0 } = training?.settings?.(op) ?? {};
+    const trainable = op.role === "param";
+    return { ...tensor, name: op.name, trainable, lrMultiplier, weightDecay };
+  });
+}
+
+function nativeOptions(options: LoadOptions, device: string): NativeOptions {
+  const { training = {} } = options;
+  return {
+    device,
+    precision: options.precision ?? "fp32",
+    threads: options.threads ?? 0,
+    deterministic: options.deterministic ?? false,
+    checkFinite: options.checkFinite ?? false,
+    momentum: training.momentum ?? 0.9,
+    nesterov: training.nesterov ?? false,
+    labelSmoothing: training.labelSmoothing ?? 0,
+    auxiliaryWeight: training.auxiliaryWeight ?? 0.1,
+    penaltyWeight: training.penaltyWeight ?? 0,
+    clipNorm: training.clipNorm,
+    emaDecay: training.emaDecay,
+  };
+}

@@ -1,0 +1,185 @@
+/** A graph loaded into the addon: checks what is asked, and speaks the addon's language. */
+import { types } from "node:util";
+
+import { EXIT_CODES, RepkitError, usageError, type ErrorKind } from "../../errors.js";
+import {
+  elementCount,
+  formatShape,
+  parametersOf,
+  sameShape,
+  type Graph,
+  type Images,
+  type StateSource,
+} from "../../graph/index.js";
+import { checkImages, checkLabels } from "../checks.js";
+import type {
+  Batch,
+  BatchResult,
+  Differentiation,
+  Executable,
+  ExecutableState,
+  Inference,
+  InferOptions,
+  Labels,
+  LoadOptions,
+  Objective,
+  StepOptions,
+} from "../types.js";
+import { lower } from "./lower.js";
+import type {
+  NamedTensors,
+  NativeExecutable,
+  NativeObjective,
+  NativeTensor,
+  ProfileRow,
+} from "./native.js";
+
+export class TorchExecutable implements Executable {
+  readonly #native: NativeExecutable;
+  readonly #graph: Graph;
+  readonly #options: LoadOptions;
+  /** Indices of plans, by the ids that they keep. */
+  readonly #plans = new Map<string, Promise<number>>();
+
+  constructor(native: NativeExecutable, graph: Graph, options: LoadOptions) {
+    this.#native = native;
+    this.#graph = graph;
+    this.#options = options;
+  }
+
+  async infer(images: Images, { values = [] }: InferOptions = {}): Promise<Inference> {
+    checkImages(this.#graph, images);
+    for (const id of values) this.#checkNode(id);
+    return inKind(async () => {
+      const plan = await this.#plan(values);
+      const found = await this.#native.infer(plan, images, values);
+      return { outputs: new Map(found.outputs), values: new Map(found.values) };
+    });
+  }
+
+  async evaluate({ images, labels }: Batch): Promise<BatchResult> {
+    checkLabels(this.#graph, labels, checkImages(this.#graph, images));
+    return inKind(async () =>
+      this.#native.evaluate(await this.#plan(), images, nativeLabels(labels)),
+    );
+  }
+
+  async trainStep(batch: Batch, options: StepOptions): Promise<BatchResult> {
+    const { images, labels } = batch;
+    const { learningRate, update = true, gradientScale = 1 } = options;
+    if (this.#options.training === undefined) {
+      throw usageError("this executable was loaded without training options");
+    }
+    checkLabels(this.#graph, labels, checkImages(this.#graph, images));
+    return inKind(async () =>
+      this.#native.trainStep(
+        await this.#plan(),
+        images,
+        nativeLabels(labels),
+        learningRate,
+        update,
+        gradientScale,
+      ),
+    );
+  }
+
+  async differentiate(images: Images | undefined, objective: Objective): Promise<Differentiation> {
+    const count = images === undefined ? undefined : checkImages(this.#graph, images);
+    if ("labels" in objective) checkLabels(this.#graph, objective.labels, count ?? 0);
+    return inKind(async () => {
+      const plan = await this.#plan();
+      const found = await this.#native.differentiate(plan, images, nativeObjective(objective));
+      return {
+        outputs: new Map(found.outputs),
+        loss: found.loss,
+        gradients: new Map(found.gradients),
+        imageGradient: found.imageGradient,
+        updates: new Map(found.updates),
+      };
+    });
+  }
+
+  /** A training step at learning rate 0, timed by op: where the time goes. */
+  async profile({ images, labels }: Batch): Promise<readonly ProfileRow[]> {
+    checkLabels(this.#graph, labels, checkImages(this.#graph, images));
+    return inKind(async () =>
+      this.#native.profile(await this.#plan(), images, nativeLabels(labels)),
+    );
+  }
+
+  async state(): Promise<ExecutableState> {
+    const found = await inKind(() => this.#native.state());
+    return {
+      state: new Map(found.state),
+      momentum: new Map(found.momentum),
+      ema: found.ema.length === 0 ? undefined : new Map(found.ema),
+    };
+  }
+
+  async restore(values: Partial<Record<keyof ExecutableState, StateSource>>): Promise<void> {
+    const { state, momentum, ema } = values;
+    const all = this.#namedTensors(state, "state", true);
+    const velocities = this.#namedTensors(momentum, "momentum", false);
+    const averages = this.#namedTensors(ema, "ema", true);
+    await inKind(() => this.#native.restore(all, velocities, averages));
+  }
+
+  async dispose(): Promise<void> {
+    await inKind(() => this.#native.dispose());
+  }
+
+  #plan(keep: readonly number[] = []): Promise<number> {
+    const key = keep.toSorted((a, b) => a - b).join();
+    const known = this.#plans.get(key);
+    if (known !== undefined) return known;
+    const added = this.#native.addPlan(lower(this.#graph, keep));
+    this.#plans.set(key, added);
+    return added;
+  }
+
+  #checkNode(id: number): void {
+    if (this.#graph.nodes[id] !== undefined) return;
+    throw usageError(`values: expected ids below ${this.#graph.nodes.length}, received ${id}`);
+  }
+
+  #namedTensors(source: StateSource | undefined, what: string, isWhole: boolean) {
+    if (source === undefined) return undefined;
+    const found: [string, NamedTensors[number][1]][] = [];
+    for (const { name, shape } of parametersOf(this.#graph)) {
+      const tensor = source.get(name);
+      if (tensor === undefined) {
+        if (isWhole) throw usageError(`${what}: no tensor "${name}"`);
+        continue;
+      }
+      if (!sameShape(tensor.shape, shape) || tensor.data.length !== elementCount(shape)) {
+        const received = formatShape(tensor.shape);
+        throw usageError(
+          `${what}: "${name}" should be ${formatShape(shape)}, received ${received}`,
+        );
+      }
+      found.push([name, tensor]);
+    }
+    return found;
+  }
+}
+
+function nativeLabels(labels: Labels): NativeTensor {
+  if (!types.isInt32Array(labels)) return labels;
+  return { shape: [labels.length], data: labels };
+}
+
+function nativeObjective(objective: Objective): NativeObjective {
+  return "labels" in objective ? { labels: nativeLabels(objective.labels) } : objective;
+}
+
+/** Runs a call of the addon; its failures come out as RepkitErrors. */
+export async function inKind<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (error) {
+    if (!(error instanceof Error) || error instanceof RepkitError) throw error;
+    const { kind } = error as { kind?: unknown };
+    const known = typeof kind === "string" && kind in EXIT_CODES ? (kind as ErrorKind) : "internal";
+    throw new RepkitError(known, `torch engine: ${error.message}`, { cause: error });
+  }
+}

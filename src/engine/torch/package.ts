@@ -1,0 +1,34 @@
+/** Where the addon's sources and the headers it compiles against are, in a checkout as when installed. */
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+
+/** The C++ sources of the addon. */
+export const ADDON_SOURCES = join(ROOT, "native", "torch");
+
+export function packageVersion(): string {
+  return versionIn(join(ROOT, "package.json"));
+}
+
+/** Node-API's headers: the C interface and its C++ wrapper. */
+export function nodeHeaders(): readonly string[] {
+  return [join(packageFolder("node-api-headers"), "include"), packageFolder("node-addon-api")];
+}
+
+/** What the headers are, for a key that changes when they do. */
+export function nodeHeaderVersions(): readonly string[] {
+  return ["node-api-headers", "node-addon-api"].map((name) =>
+    versionIn(join(packageFolder(name), "package.json")),
+  );
+}
+
+function packageFolder(name: string): string {
+  return dirname(createRequire(import.meta.url).resolve(`${name}/package.json`));
+}
+
+function versionIn(file: string): string {
+  return (JSON.parse(readFileSync(file, "utf8")) as { version: string }).version;
+}

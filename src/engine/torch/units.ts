@@ -1,0 +1,127 @@
+/** What there is to compile, and with which flags. */
+import { createHash } from "node:crypto";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
+
+import type { LibTorch } from "./library.js";
+import { nodeHeaders, nodeHeaderVersions, packageVersion } from "./package.js";
+
+/** The name of the addon's file, less `.node`. */
+export const MODULE_NAME = "repkit_torch";
+
+/** `native/torch/sources.json`: what needs more than the common flags. */
+interface Manifest {
+  /** File → flags after the common ones. */
+  readonly flags?: Readonly<Record<string, readonly string[]>>;
+  /** Files that are compiled once for each instruction set of the machine; which one runs is chosen there. */
+  readonly kernels?: {
+    readonly files: readonly string[];
+    /** Flags of them all. */
+    readonly flags: readonly string[];
+    /** Architecture (Node's name) → instruction set → flags; other machines get `default`. */
+    readonly instructionSets: Readonly<Record<string, Readonly<Record<string, readonly string[]>>>>;
+  };
+}
+
+/** One run of the compiler. */
+export interface Unit {
+  /** `kernels/sums.avx2`, for people. */
+  readonly name: string;
+  readonly source: string;
+  readonly flags: readonly string[];
+}
+
+/** Every `.cc` file once, or once for each instruction set. */
+export function compileUnits(sources: string, arch: string = process.arch): readonly Unit[] {
+  const { flags = {}, kernels } = readManifest(sources);
+  const files = sourceFiles(sources).filter((file) => file.endsWith(".cc"));
+  const known = [...Object.keys(flags), ...(kernels?.files ?? [])];
+  const strangers = known.filter((file) => !files.includes(file));
+  if (strangers.length > 0) throw new Error(`sources.json: no such file: ${strangers.join(", ")}`);
+  return files.flatMap((source) => {
+    const name = source.slice(0, -".cc".length);
+    const own = flags[source] ?? [];
+    if (kernels?.files.includes(source) !== true) return [{ name, source, flags: own }];
+    const sets = kernels.instructionSets[arch] ?? { default: [] };
+    return Object.entries(sets).map(([set, more]) => ({
+      name: `${name}.${set}`,
+      source,
+      flags: [...kernels.flags, ...own, ...more],
+    }));
+  });
+}
+
+/** Flags of every unit. */
+export function compileFlags(sources: string, library: LibTorch): readonly string[] {
+  const { cxx11Abi, includeDirs, cxxStandard } = library;
+  return [
+    `-std=c++${cxxStandard}`,
+    ...["-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"],
+    ...openMpFlags(),
+    ...["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", `-DNODE_GYP_MODULE_NAME=${MODULE_NAME}`],
+    ...(cxx11Abi === undefined ? [] : [`-D_GLIBCXX_USE_CXX11_ABI=${cxx11Abi ? 1 : 0}`]),
+    `-I${sources}`,
+    ...nodeHeaders().flatMap((folder) => ["-isystem", folder]),
+    // Named again, /usr/include would come before the compiler's own headers.
+    ...includeDirs.filter((dir) => dir !== "/usr/include").flatMap((dir) => ["-isystem", dir]),
+  ];
+}
+
+/** Flags of the link, after the objects. */
+export function linkFlags({ libraryDir, libraries }: LibTorch): readonly string[] {
+  const names = libraries.map((name) => `-l${name}`);
+  const search = [`-L${libraryDir}`, `-Wl,-rpath,${libraryDir}`];
+  if (process.platform === "darwin") {
+    return ["-bundle", "-undefined", "dynamic_lookup", ...search, ...names];
+  }
+  // CUDA's kernels register themselves when their library loads, and nothing in the addon names them.
+  return ["-shared", ...openMpFlags(), ...search, "-Wl,--no-as-needed", ...names];
+}
+
+/** ATen's parallel loops are templates over OpenMP. */
+function openMpFlags(): readonly string[] {
+  return process.platform === "darwin" ? ["-Xclang", "-fopenmp"] : ["-fopenmp"];
+}
+
+/** Changes with whatever in this package the addon is made of. */
+export function sourcesHash(sources: string): string {
+  const hash = createHash("sha256");
+  hash.update([packageVersion(), ...nodeHeaderVersions()].join(" "));
+  for (const file of sourceFiles(sources)) {
+    hash.update(`\n${file}\n`).update(readFileSync(join(sources, file)));
+  }
+  return hash.digest("hex");
+}
+
+/** Changes with a unit's file and what it includes of the addon, directly or not. */
+export function unitHash(sources: string, source: string): string {
+  const hash = createHash("sha256").update(nodeHeaderVersions().join(" "));
+  const seen = new Set<string>();
+  const add = (file: string) => {
+    if (seen.has(file) || !existsSync(file)) return; // else a header of the library
+    seen.add(file);
+    const text = readFileSync(file, "utf8");
+    hash.update(`\n${relative(sources, file)}\n`).update(text);
+    for (const [, name = ""] of text.matchAll(/^\s*#\s*include\s*"([^"]+)"/gm)) {
+      add(join(dirname(file), name));
+      add(join(sources, name));
+    }
+  };
+  add(join(sources, source));
+  return hash.digest("hex");
+}
+
+function sourceFiles(sources: string): string[] {
+  return readdirSync(sources, { recursive: true, encoding: "utf8" })
+    .filter((file) => /\.(cc|h)$|^sources\.json$/.test(file))
+    .sort();
+}
+
+function readManifest(sources: string): Manifest {
+  const file = join(sources, "sources.json");
+  if (!existsSync(file)) return {};
+  const manifest = JSON.parse(readFileSync(file, "utf8")) as Manifest;
+  const strangers = Object.keys(manifest).filter((key) => key !== "flags" && key !== "kernels");
+  if (strangers.length > 0) throw new Error(`sources.json: unknown key: ${strangers.join(", ")}`);
+  return manifest;
+}
