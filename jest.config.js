@@ -12,6 +12,7 @@ const shared = {
   },
   // TypeScript sources import each other by the name of the compiled file.
   moduleNameMapper: { "^(\\.{1,2}/.*)\\.js$": ["$1.js", "$1.ts"] },
+  globalSetup: "<rootDir>/test/global-setup.js",
   setupFilesAfterEnv: ["<rootDir>/test/setup.ts"],
 };
 

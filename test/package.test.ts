@@ -11,6 +11,7 @@ interface Manifest {
   engines: { node: string };
   bin: Record<string, string>;
   files: string[];
+  scripts: Record<string, string>;
   exports: Record<string, string | Record<string, string>>;
 }
 const manifest = JSON.parse(read("package.json")) as Manifest;
@@ -54,9 +55,9 @@ describe("files", () => {
     expect(missingForNow).toEqual(expect.arrayContaining(absent));
   });
 
-  test("hold the launcher, the build and the papers, but neither sources nor tests", () => {
+  test("hold the launcher, the build, the addon's sources and the papers, but neither src nor tests", () => {
     expect(manifest.files).toEqual(
-      expect.arrayContaining(["bin", "dist", "README.md", "CHANGELOG.md", "LICENSE"]),
+      expect.arrayContaining(["bin", "dist", "native", "README.md", "CHANGELOG.md", "LICENSE"]),
     );
     for (const name of ["src", "test", "scripts"]) expect(manifest.files).not.toContain(name);
   });
@@ -74,6 +75,15 @@ describe("the launcher", () => {
     const [, major, minor] = /^>=(\d+)\.(\d+)$/.exec(manifest.engines.node)!;
     expect(read(launcher)).toContain(`{ major: ${major}, minor: ${minor} }`);
   });
+});
+
+test("installing compiles nothing", () => {
+  const { scripts } = manifest;
+  for (const name of ["preinstall", "install", "postinstall"]) {
+    expect(Object.keys(scripts)).not.toContain(name);
+  }
+  expect(JSON.stringify(scripts)).not.toContain("build torch");
+  expect(existsSync(path("binding.gyp"))).toBe(false); // npm would run node-gyp by itself
 });
 
 test("the package is ESM", () => {

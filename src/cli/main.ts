@@ -4,7 +4,7 @@
  */
 import { readFileSync } from "node:fs";
 
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from "commander";
 
 import { EXIT_CODES, RepkitError, usageError } from "../errors.js";
 import { nearestOf } from "../util/suggest.js";
@@ -102,6 +102,49 @@ export function program(): Command {
       const { convertCommand } = await import("./commands/convert.js");
       await convertCommand(input, output, options as Parameters<typeof convertCommand>[2]);
     });
+  command(root, "doctor", "what can run here, what is missing, and the command that mends it", [
+    "repkit doctor",
+    "repkit doctor --json | jq '.engines[] | {name, ok, problems}'",
+  ]).action(async (options: CommonOptions) => {
+    const { doctor } = await import("./commands/doctor.js");
+    await doctor(options);
+  });
+  command(root, "build", "compile an engine for this machine", [
+    "repkit build torch",
+    "repkit build torch --libtorch ~/libtorch --clean",
+    "REPKIT_LIBTORCH=~/libtorch repkit build torch --force",
+  ])
+    .addArgument(new Argument("<engine>", "torch").argParser(oneOf(["torch"])))
+    .option("--libtorch <folder>", "compile against this libtorch (default: the first one found)")
+    .option("--force", "compile again what is compiled already")
+    .option("--clean", "afterwards, remove every other build from the cache")
+    .action(async (_engine: string, options) => {
+      const { buildCommand } = await import("./commands/build.js");
+      await buildCommand(options as Parameters<typeof buildCommand>[0]);
+    });
+  command(root, "bench", "how fast models run here, and where the time goes", [
+    "repkit bench step -a ResNet-18 -t DBB -b 8 --json > step.json",
+    "repkit bench step -a RepVGG-A0 --precision bf16 --threads 4 --profile > where.txt",
+    "repkit bench forward -a ResNet-50 -t DBB --deploy --steps 50 --json > forward.json",
+  ])
+    .addArgument(
+      new Argument("<what>", "step: a training step; forward: inference").argParser(
+        oneOf(["step", "forward"]),
+      ),
+    )
+    .requiredOption("-a, --arch <name>", "architecture (see repkit list)")
+    .option("-t, --blocktype <name>", "block (default: the architecture's own)")
+    .option("--deploy", "the deployed structure instead of the training structure")
+    .option("-b, --batch-size <n>", "images in a batch", positiveNumber, 8)
+    .option("--img-size <pixels>", "height and width of the images", positiveNumber, 224)
+    .option("--num-classes <n>", "number of classes", positiveNumber, 1000)
+    .option("--steps <n>", "runs that count; their median is the result", positiveNumber, 10)
+    .option("--warmup <n>", "runs before them that do not count", countingNumber, 2)
+    .option("--profile", "where the time goes, by kind of operation, where the engine can say")
+    .action(async (work: "step" | "forward", options) => {
+      const { benchCommand } = await import("./commands/bench.js");
+      await benchCommand(work, options as Parameters<typeof benchCommand>[1]);
+    });
   return root;
 }
 
@@ -122,10 +165,14 @@ function command(root: Command, name: string, summary: string, examples: string[
 
 /** An option whose value is one of a few names; another name is answered with the nearest. */
 function choice(flags: string, description: string, names: readonly string[]): Option {
-  return new Option(flags, description).choices(names).argParser((text) => {
+  return new Option(flags, description).choices(names).argParser(oneOf(names));
+}
+
+function oneOf(names: readonly string[]): (text: string) => string {
+  return (text) => {
     if (!names.includes(text)) throw new InvalidArgumentError(nearestOf(text, names));
     return text;
-  });
+  };
 }
 
 /** What `info` is given: of a model, of a file, or both. */
@@ -165,8 +212,16 @@ function wholeNumber(text: string): number {
 }
 
 function positiveNumber(text: string): number {
+  return wholeNumberFrom(1, text);
+}
+
+function countingNumber(text: string): number {
+  return wholeNumberFrom(0, text);
+}
+
+function wholeNumberFrom(least: number, text: string): number {
   const value = wholeNumber(text);
-  if (value < 1) throw new InvalidArgumentError("expected a whole number from 1");
+  if (value < least) throw new InvalidArgumentError(`expected a whole number from ${least}`);
   return value;
 }
 

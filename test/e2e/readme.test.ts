@@ -16,6 +16,9 @@ const GIVEN: Readonly<Record<string, ModelOptions>> = {
   "my_model.ckpt": { arch: "RepVGG-A0", block: "RepVGG" },
 };
 
+/** How the blocks begin that set up. */
+const INSTALLS = /^(scripts\/setup|npm ci)\b/;
+
 interface Block {
   title: string;
   language: "sh" | "js";
@@ -31,7 +34,7 @@ function runnableBlocks(markdown: string): Block[] {
     end: match.index + match[0].length,
   }));
   return fences.flatMap(({ language, code, start, end }, i) => {
-    if ((language !== "sh" && language !== "js") || code.startsWith("npm ci")) return [];
+    if ((language !== "sh" && language !== "js") || INSTALLS.test(code)) return [];
     const next = fences[i + 1];
     const follows = next?.language === "" && markdown.slice(end, next.start).trim() === "";
     const line = markdown.slice(0, start).split("\n").length;
@@ -93,7 +96,7 @@ describe("README.md", () => {
 describe("the blocks that are run", () => {
   it("are those in sh and js, but for the installation", () => {
     const text =
-      "```sh\nnpm ci && x\n```\na\n```sh\nrun 1\n```\n\n```\nprints\n```\nb\n```\nnot\n```\n" +
+      "```sh\nscripts/setup && x\n```\na\n```sh\nrun 1\n```\n\n```\nprints\n```\nb\n```\nnot\n```\n" +
       "```js\ncode();\n// says\n```\n```yaml\nkey: 1\n```\n```\nnothing\n```\n";
     expect(runnableBlocks(text)).toEqual([
       { title: "line 5: run 1", language: "sh", code: "run 1\n", output: "prints\n" },

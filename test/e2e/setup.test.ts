@@ -1,0 +1,117 @@
+// What scripts/setup would do on machines of different kinds, told by a dry run.
+
+import { spawnSync } from "node:child_process";
+import { symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { describe, expect, it } from "@jest/globals";
+
+import {
+  fakeLibrary,
+  fakePython,
+  temporaryFolder,
+  writeProgram,
+  writeTree,
+} from "../helpers/torch-trees.js";
+
+const SETUP = fileURLToPath(new URL("../../scripts/setup", import.meta.url));
+const folder = temporaryFolder();
+let count = 0;
+
+/** A PATH with the given programs beside those that the script itself takes for granted. */
+function machine(programs: Readonly<Record<string, string>>): string {
+  const bin = writeTree(join(folder, String(count++)), { ".keep": "" });
+  for (const name of ["bash", "dirname", "sed", "env"]) {
+    const { stdout } = spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" });
+    symlinkSync(stdout.trim(), join(bin, name));
+  }
+  for (const [name, text] of Object.entries(programs)) {
+    writeProgram(bin, name, `#!/bin/sh\n${text}\n`);
+  }
+  return bin;
+}
+
+function setUp(bin: string, env: NodeJS.ProcessEnv = {}, ...args: string[]) {
+  const { status, stderr } = spawnSync(SETUP, ["--dry-run", ...args], {
+    encoding: "utf8",
+    env: { PATH: bin, ...env },
+  });
+  return { status, lines: stderr.trimEnd().split("\n") };
+}
+
+const ALWAYS = [
+  "setup: would run: npm ci",
+  "setup: would run: node bin/repkit.js build torch",
+] as const;
+const APT = { "apt-get": "exit 9", "apt-cache": "exit 0", "dpkg-query": "exit 1" };
+const PACKAGES = "libtorch-dev libopenblas0-pthread libgloo-dev";
+
+describe("scripts/setup", () => {
+  it("on a bare Debian, as root: installs all", () => {
+    expect(setUp(machine({ ...APT, id: "echo 0" }))).toEqual({
+      status: 0,
+      lines: [
+        "setup: would run: apt-get update -q",
+        `setup: would run: env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends g++ ${PACKAGES}`,
+        ...ALWAYS,
+      ],
+    });
+  });
+
+  it("as a user: with sudo", () => {
+    const { lines } = setUp(machine({ ...APT, id: "echo 1000", sudo: "exit 9", "c++": "" }));
+    expect(lines[0]).toBe("setup: would run: sudo apt-get update -q");
+    expect(lines[1]).toContain(`would run: sudo env`);
+    expect(lines[1]?.endsWith(`--no-install-recommends ${PACKAGES}`)).toBe(true);
+  });
+
+  it("as a user without sudo: says so and goes on", () => {
+    const { status, lines } = setUp(machine({ ...APT, id: "echo 1000", "c++": "" }));
+    expect(status).toBe(0);
+    expect(lines).toEqual([
+      `setup: not root and no sudo: cannot install ${PACKAGES}`,
+      `setup: could not install ${PACKAGES}; going on without`,
+      ...ALWAYS,
+    ]);
+  });
+
+  it("where everything is there: installs nothing", () => {
+    const bin = machine({ ...APT, "dpkg-query": "printf installed", "c++": "" });
+    expect(setUp(bin).lines).toEqual(["setup: compiler and libtorch are there", ...ALWAYS]);
+  });
+
+  it("where Python has a torch: installs no other", () => {
+    const bin = machine({ ...APT, "c++": "" });
+    const torch = fakeLibrary(join(folder, String(count++)));
+    writeProgram(bin, "python3", `#!/bin/sh\necho ${torch}\n`);
+    expect(setUp(bin).lines.slice(0, 2)).toEqual([
+      `setup: libtorch of ${torch}: no other is installed`,
+      "setup: compiler and libtorch are there",
+    ]);
+  });
+
+  it("where a libtorch is named: installs no other", () => {
+    const { lines } = setUp(machine({ ...APT, "c++": "" }), { REPKIT_LIBTORCH: "/opt/libtorch" });
+    expect(lines[0]).toBe(
+      "setup: REPKIT_LIBTORCH is /opt/libtorch: no other libtorch is installed",
+    );
+  });
+
+  it("without apt-get: says what to do and goes on", () => {
+    const bin = machine({ "dpkg-query": "exit 1" });
+    fakePython(bin, "python3", null);
+    const { status, lines } = setUp(bin);
+    expect(status).toBe(0);
+    expect(lines[0]).toContain("python3 -m pip install torch");
+    expect(lines.slice(1)).toEqual(ALWAYS);
+  });
+
+  it("knows no other flag", () => {
+    const { status, stderr } = spawnSync(SETUP, ["--dry"], { encoding: "utf8" });
+    expect({ status, stderr }).toEqual({
+      status: 2,
+      stderr: 'usage: scripts/setup [--dry-run], received "--dry"\n',
+    });
+  });
+});
