@@ -16,7 +16,7 @@ export const layers = [
   {
     name: "cli",
     mayImport: [
-      ...["train", "evaluate", "verify", "convert", "engine", "data", "checkpoint"],
+      ...["train", "evaluate", "verify", "convert", "bench", "engine", "data", "checkpoint"],
       ...["reparam", "zoo", "blocks", "graph", "index"],
     ],
     reason: "the command line is the top; nothing may depend on it",
@@ -24,13 +24,13 @@ export const layers = [
   {
     name: "index",
     mayImport: [
-      ...["train", "evaluate", "verify", "convert", "engine", "data", "checkpoint"],
+      ...["train", "evaluate", "verify", "convert", "bench", "engine", "data", "checkpoint"],
       ...["reparam", "zoo", "blocks", "graph"],
     ],
     reason:
       "the package's entry point re-exports the library, which works without the command line",
   },
-  ...["train", "evaluate", "verify", "convert"].map((name) => ({
+  ...["train", "evaluate", "verify", "convert", "bench"].map((name) => ({
     name,
     mayImport: ["engine", "data", "checkpoint", "zoo", "reparam", "graph"],
     reason: `${name} is a job on its own: it gets its models from the zoo or a checkpoint and knows no other job`,

@@ -2,7 +2,7 @@
 
 import { spawnSync } from "node:child_process";
 
-const python = process.env["REPKIT_TEST_PYTHON"] ?? "/usr/bin/python3";
+export const python = process.env["REPKIT_TEST_PYTHON"] ?? "/usr/bin/python3";
 const probe = spawnSync(python, ["-c", "import torch; print(torch.__version__)"], {
   encoding: "utf8",
 });
