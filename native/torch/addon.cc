@@ -146,8 +146,8 @@ class Executable : public Napi::ObjectWrap<Executable> {
   Napi::Value add_plan(const Napi::CallbackInfo& info) {
     return reading(info.Env(), [&] {
       return run(info.Env(), [plan = to_plan(info[0])](Executor& executor) -> Result {
-        const size_t index = executor.add_plan(plan);
-        return [index](Napi::Env env) { return Napi::Number::New(env, index); };
+        executor.add_plan(plan);
+        return nullptr;
       });
     });
   }

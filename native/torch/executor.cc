@@ -24,6 +24,32 @@ at::Tensor exported(const at::Tensor& tensor) {
   return wide.to(at::kCPU).clone(at::MemoryFormat::Contiguous);
 }
 
+void run_weight_steps(const std::vector<Step>& steps, std::vector<at::Tensor>& slots) {
+  for (const auto& step : steps) {
+    std::vector<at::Tensor> inputs;
+    for (const auto input : step.inputs) inputs.push_back(slots[input]);
+    slots[step.output] = run_weight(step, inputs);
+    for (const auto slot : step.release) slots[slot].reset();
+  }
+}
+
+// The values of buffers (running statistics, counters) at one time, to go back to.
+class Snapshot {
+ public:
+  explicit Snapshot(const std::vector<Parameter>& parameters) {
+    for (const auto& parameter : parameters) {
+      if (!parameter.trainable) buffers_.push_back(parameter.value), values_.push_back(parameter.value.clone());
+    }
+  }
+  void restore() {
+    const at::NoGradGuard no_grad;
+    for (size_t i = 0; i < buffers_.size(); i++) buffers_[i].copy_(values_[i]);
+  }
+
+ private:
+  std::vector<at::Tensor> buffers_, values_;
+};
+
 }  // namespace
 
 Executor::Executor(std::vector<Parameter> parameters, ExecutorOptions options)
@@ -44,11 +70,10 @@ Executor::Executor(std::vector<Parameter> parameters, ExecutorOptions options)
   sgd_ = std::make_unique<Sgd>(std::move(trained), options_.sgd);
 }
 
-size_t Executor::add_plan(Plan plan) {
+void Executor::add_plan(Plan plan) {
   const auto floating = options_.precision == Precision::fp64 ? at::kDouble : at::kFloat;
   for (auto& [slot, value] : plan.constants) value = to_device(value.to(floating));
   plans_.push_back(std::move(plan));
-  return plans_.size() - 1;
 }
 
 // Thread counts belong to a thread and precision switches to the process: set before every call.
@@ -85,12 +110,7 @@ Executor::Slots Executor::run_weights(const Plan& plan) const {
     if (plan.parameter_slots[i] >= 0) slots[plan.parameter_slots[i]] = parameters_[i].value;
   }
   for (const auto& [slot, value] : plan.constants) slots[slot] = value;
-  for (const auto& step : plan.weights) {
-    std::vector<at::Tensor> inputs;
-    for (const auto input : step.inputs) inputs.push_back(slots[input]);
-    slots[step.output] = run_weight(step, inputs);
-    for (const auto slot : step.release) slots[slot].reset();
-  }
+  run_weight_steps(plan.weights, slots);
   return slots;
 }
 
@@ -129,6 +149,18 @@ void Executor::run_activations(const Plan& plan, Slots& slots, const at::Tensor&
       if (std::find(keep.begin(), keep.end(), slot) == keep.end()) slots[slot].reset();
     }
   }
+  run_weight_steps(plan.penalties, slots);
+}
+
+at::Tensor Executor::penalty_of(const Plan& plan, const Slots& slots) const {
+  at::Tensor sum;
+  if (options_.penalty_weight == 0) return sum;
+  for (const auto& output : plan.outputs) {
+    if (!output.weight) continue;
+    const auto term = slots[output.slot] * options_.penalty_weight;
+    sum = sum.defined() ? sum + term : term;
+  }
+  return sum;
 }
 
 // Cross-entropy of the first activation output; every other one is an auxiliary head.
@@ -182,30 +214,32 @@ BatchResult Executor::train_step(size_t plan_index, const at::Tensor& images, co
       pending_->leaves.push_back(weight.detach().requires_grad_(weight.requires_grad()));
     }
   }
+  std::optional<Snapshot> before;
+  if (options_.check_finite) before.emplace(parameters_);
   Slots slots = pending_->weights;
   for (size_t i = 0; i < plan.boundaries.size(); i++) slots[plan.boundaries[i]] = pending_->leaves[i];
   run_activations(plan, slots, images, true, {});
   forget_weights();
 
-  const auto loss = loss_of(plan, slots, labels);
+  auto loss = loss_of(plan, slots, labels);
+  const auto penalty = penalty_of(plan, slots);
   BatchResult result;
-  result.loss = loss.item<double>();
+  result.loss = loss.item<double>() + (penalty.defined() ? penalty.item<double>() : 0);
   count_hits(slots[plan.outputs[0].slot], labels, result);
   slots.clear();
-
-  std::vector<at::Tensor> roots, gradients;
-  for (const auto& output : plan.outputs) {
-    if (!output.weight || options_.penalty_weight == 0) continue;
-    roots.push_back(pending_->weights[output.slot]);
-    result.loss += options_.penalty_weight * roots.back().item<double>();
+  if (options_.check_finite && !std::isfinite(result.loss)) {
+    before->restore();
+    throw Diverged("loss is not finite");
   }
-  if (options_.check_finite && !std::isfinite(result.loss)) throw Diverged("loss is not finite");
 
-  (gradient_scale == 1 ? loss : loss * gradient_scale).backward();
   pending_->scale += gradient_scale;
+  if (gradient_scale != 1) loss = loss * gradient_scale;
+  // A penalty on the weights belongs to the update, not to each of its batches.
+  if (update && penalty.defined()) loss = loss + penalty * pending_->scale;
+  loss.backward();
   if (!update) return result;
 
-  for (const auto& root : roots) gradients.push_back(at::full_like(root, options_.penalty_weight * pending_->scale));
+  std::vector<at::Tensor> roots, gradients;
   for (size_t i = 0; i < plan.boundaries.size(); i++) {
     if (!pending_->leaves[i].grad().defined()) continue;
     roots.push_back(pending_->weights[plan.boundaries[i]]);
@@ -238,25 +272,17 @@ void Executor::update_average() {
 Differentiation Executor::differentiate(size_t plan_index, const at::Tensor& images, const Objective& objective) {
   prepare_thread();
   const auto& plan = plans_.at(plan_index);
-  std::vector<at::Tensor> buffers, before;
   std::vector<at::Tensor> sources;
   std::vector<size_t> trained;
   for (size_t i = 0; i < parameters_.size(); i++) {
-    if (parameters_[i].trainable) {
-      trained.push_back(i);
-      sources.push_back(parameters_[i].value);
-    } else {
-      buffers.push_back(parameters_[i].value);
-      before.push_back(buffers.back().clone());
-    }
+    if (!parameters_[i].trainable) continue;
+    trained.push_back(i);
+    sources.push_back(parameters_[i].value);
   }
-  struct Restore {
-    std::vector<at::Tensor>&to, &from;
-    ~Restore() {
-      const at::NoGradGuard no_grad;
-      for (size_t i = 0; i < to.size(); i++) to[i].copy_(from[i]);
-    }
-  } restore{buffers, before};
+  struct Undo {
+    Snapshot before;
+    ~Undo() { before.restore(); }
+  } undo{Snapshot(parameters_)};
 
   Slots slots = run_weights(plan);
   at::Tensor input;
@@ -267,14 +293,15 @@ Differentiation Executor::differentiate(size_t plan_index, const at::Tensor& ima
       sources.push_back(input);
     }
     run_activations(plan, slots, input, true, {});
+  } else {
+    run_weight_steps(plan.penalties, slots);
   }
 
   at::Tensor root, gradient;
   if (objective.labels.defined()) {
     root = loss_of(plan, slots, objective.labels);
-    for (const auto& output : plan.outputs) {
-      if (output.weight && options_.penalty_weight != 0) root = root + slots[output.slot] * options_.penalty_weight;
-    }
+    const auto penalty = penalty_of(plan, slots);
+    if (penalty.defined()) root = root + penalty;
   } else if (objective.output_gradient.defined()) {
     root = slots[plan.outputs.at(0).slot];
     gradient = to_device(objective.output_gradient).to(root.scalar_type());

@@ -83,7 +83,8 @@ class Executor {
  public:
   Executor(std::vector<Parameter> parameters, ExecutorOptions options);
 
-  size_t add_plan(Plan plan);
+  // Plans are numbered from 0 in the order in which they come.
+  void add_plan(Plan plan);
 
   Inference infer(size_t plan, const at::Tensor& images, const std::vector<int64_t>& slots);
   BatchResult evaluate(size_t plan, const at::Tensor& images, const at::Tensor& labels);
@@ -98,13 +99,13 @@ class Executor {
 
  private:
   using Slots = std::vector<at::Tensor>;
-  struct Forward;
-
   void prepare_thread() const;
   at::Tensor to_device(const at::Tensor& tensor) const;
   at::ScalarType activation_type() const;
   at::Tensor images_of(const Step& step, const at::Tensor& images) const;
   Slots run_weights(const Plan& plan) const;
+  // The weighted sum of the penalties, undefined where there is none.
+  at::Tensor penalty_of(const Plan& plan, const Slots& slots) const;
   const Slots& cached_weights(size_t plan);
   at::Tensor run_step(const Step& step, const Slots& slots, bool training);
   void run_activations(const Plan& plan, Slots& slots, const at::Tensor& images, bool training,

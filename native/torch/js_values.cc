@@ -184,7 +184,7 @@ void check_slots(const Plan& plan) {
   const auto check = [&](int64_t slot, bool optional = false) {
     if (slot < (optional ? -1 : 0) || slot >= plan.slots) refuse("plan", "slots below " + std::to_string(plan.slots));
   };
-  for (const auto* steps : {&plan.weights, &plan.activations}) {
+  for (const auto* steps : {&plan.weights, &plan.activations, &plan.penalties}) {
     for (const auto& step : *steps) {
       check(step.output);
       for (const auto slot : step.inputs) check(slot);
@@ -306,6 +306,7 @@ Plan to_plan(const Napi::Value& value) {
   }
   plan.weights = to_steps(fields["weights"], "plan.weights");
   plan.activations = to_steps(fields["activations"], "plan.activations");
+  plan.penalties = to_steps(fields["penalties"], "plan.penalties");
   const auto outputs = array_of(fields["outputs"], "plan.outputs");
   for (uint32_t i = 0; i < outputs.Length(); i++) {
     const Fields entry(outputs[i], "output");

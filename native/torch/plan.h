@@ -80,6 +80,9 @@ struct Plan {
   std::vector<std::pair<int64_t, at::Tensor>> constants;  // float64
   std::vector<Step> weights;                              // over parameters alone, once per update
   std::vector<Step> activations;
+  // Weights that only outputs need (penalties), after the activations: running statistics are this step's, as
+  // in the reference, which evaluates its penalty after the forward pass.
+  std::vector<Step> penalties;
   // Computed weights that activations read: gradients gather there, over several batches.
   std::vector<int64_t> boundaries;
   std::vector<Output> outputs;

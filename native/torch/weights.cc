@@ -24,7 +24,7 @@ at::Tensor compose(const at::Tensor& first, const at::Tensor& second, bool corre
   if (first.size(2) == 1 && first.size(3) == 1) return compose_pointwise(first, second);
   const auto kernel = correlate ? second : second.flip({2, 3});
   const auto images = first.transpose(0, 1);
-  const at::IntArrayRef padding{second.size(2) - 1, second.size(3) - 1};
+  const Pair padding{second.size(2) - 1, second.size(3) - 1};
   return at::conv2d(images, kernel, {}, {1, 1}, padding).transpose(0, 1);
 }
 

@@ -3,7 +3,7 @@ import { types } from "node:util";
 
 import { usageError } from "../errors.js";
 import { elementCount, formatShape, sameShape, type Graph, type Images } from "../graph/index.js";
-import type { Labels } from "./types.js";
+import type { Labels, Objective } from "./types.js";
 
 /** Throws a usage error where the images are not what the graph's input expects. Returns their number. */
 export function checkImages(graph: Graph, images: Images): number {
@@ -41,6 +41,30 @@ export function checkLabels(graph: Graph, labels: Labels, count: number): void {
   const stranger = labels.find((label) => label < 0 || label >= classes);
   if (stranger === undefined) return;
   throw usageError(`labels: expected classes from 0 to ${classes - 1}, received ${stranger}`);
+}
+
+/** Throws a usage error where the objective is not of this graph and this number of images. */
+export function checkObjective(graph: Graph, objective: Objective, count: number): void {
+  if ("labels" in objective) {
+    checkLabels(graph, objective.labels, count);
+  } else if ("outputGradient" in objective) {
+    const { shape, data } = objective.outputGradient;
+    const output = graph.nodes[graph.outputs[0]?.value ?? -1]?.type.shape ?? [];
+    const expected = [count, ...output];
+    if (!sameShape(shape, expected)) {
+      throw usageError(
+        `outputGradient: expected ${formatShape(expected)}, received ${formatShape(shape)}`,
+      );
+    }
+    checkLength("outputGradient", shape, data.length);
+  } else {
+    const names = graph.outputs.map(({ name }) => name);
+    if (!names.includes(objective.output)) {
+      throw usageError(
+        `output: expected one of ${names.join(", ")}, received "${objective.output}"`,
+      );
+    }
+  }
 }
 
 function checkLength(what: string, shape: readonly number[], length: number): void {

@@ -11,7 +11,7 @@ import {
   type Images,
   type StateSource,
 } from "../../graph/index.js";
-import { checkImages, checkLabels } from "../checks.js";
+import { checkImages, checkLabels, checkObjective } from "../checks.js";
 import type {
   Batch,
   BatchResult,
@@ -38,8 +38,8 @@ export class TorchExecutable implements Executable {
   readonly #native: NativeExecutable;
   readonly #graph: Graph;
   readonly #options: LoadOptions;
-  /** Indices of plans, by the ids that they keep. */
-  readonly #plans = new Map<string, Promise<number>>();
+  /** By the ids that they keep, in the order of their indices. */
+  readonly #plans = new Map<string, { readonly index: number; readonly added: Promise<unknown> }>();
 
   constructor(native: NativeExecutable, graph: Graph, options: LoadOptions) {
     this.#native = native;
@@ -50,18 +50,13 @@ export class TorchExecutable implements Executable {
   async infer(images: Images, { values = [] }: InferOptions = {}): Promise<Inference> {
     checkImages(this.#graph, images);
     for (const id of values) this.#checkNode(id);
-    return inKind(async () => {
-      const plan = await this.#plan(values);
-      const found = await this.#native.infer(plan, images, values);
-      return { outputs: new Map(found.outputs), values: new Map(found.values) };
-    });
+    const found = await this.#run(values, (plan) => this.#native.infer(plan, images, values));
+    return { outputs: new Map(found.outputs), values: new Map(found.values) };
   }
 
   async evaluate({ images, labels }: Batch): Promise<BatchResult> {
     checkLabels(this.#graph, labels, checkImages(this.#graph, images));
-    return inKind(async () =>
-      this.#native.evaluate(await this.#plan(), images, nativeLabels(labels)),
-    );
+    return this.#run([], (plan) => this.#native.evaluate(plan, images, nativeLabels(labels)));
   }
 
   async trainStep(batch: Batch, options: StepOptions): Promise<BatchResult> {
@@ -71,40 +66,31 @@ export class TorchExecutable implements Executable {
       throw usageError("this executable was loaded without training options");
     }
     checkLabels(this.#graph, labels, checkImages(this.#graph, images));
-    return inKind(async () =>
-      this.#native.trainStep(
-        await this.#plan(),
-        images,
-        nativeLabels(labels),
-        learningRate,
-        update,
-        gradientScale,
-      ),
+    const target = nativeLabels(labels);
+    return this.#run([], (plan) =>
+      this.#native.trainStep(plan, images, target, learningRate, update, gradientScale),
     );
   }
 
   async differentiate(images: Images | undefined, objective: Objective): Promise<Differentiation> {
     const count = images === undefined ? undefined : checkImages(this.#graph, images);
-    if ("labels" in objective) checkLabels(this.#graph, objective.labels, count ?? 0);
-    return inKind(async () => {
-      const plan = await this.#plan();
-      const found = await this.#native.differentiate(plan, images, nativeObjective(objective));
-      return {
-        outputs: new Map(found.outputs),
-        loss: found.loss,
-        gradients: new Map(found.gradients),
-        imageGradient: found.imageGradient,
-        updates: new Map(found.updates),
-      };
-    });
+    checkObjective(this.#graph, objective, count ?? 0);
+    const found = await this.#run([], (plan) =>
+      this.#native.differentiate(plan, images, nativeObjective(objective)),
+    );
+    return {
+      outputs: new Map(found.outputs),
+      loss: found.loss,
+      gradients: new Map(found.gradients),
+      imageGradient: found.imageGradient,
+      updates: new Map(found.updates),
+    };
   }
 
   /** A training step at learning rate 0, timed by op: where the time goes. */
   async profile({ images, labels }: Batch): Promise<readonly ProfileRow[]> {
     checkLabels(this.#graph, labels, checkImages(this.#graph, images));
-    return inKind(async () =>
-      this.#native.profile(await this.#plan(), images, nativeLabels(labels)),
-    );
+    return this.#run([], (plan) => this.#native.profile(plan, images, nativeLabels(labels)));
   }
 
   async state(): Promise<ExecutableState> {
@@ -128,13 +114,23 @@ export class TorchExecutable implements Executable {
     await inKind(() => this.#native.dispose());
   }
 
-  #plan(keep: readonly number[] = []): Promise<number> {
+  /** Queues a call at once, so that calls run in the order in which they were made. */
+  #run<T>(keep: readonly number[], call: (plan: number) => Promise<T>): Promise<T> {
+    return inKind(async () => {
+      const { index, added } = this.#plan(keep);
+      const [, result] = await Promise.all([added, call(index)]);
+      return result;
+    });
+  }
+
+  #plan(keep: readonly number[]) {
     const key = keep.toSorted((a, b) => a - b).join();
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
-    const added = this.#native.addPlan(lower(this.#graph, keep));
-    this.#plans.set(key, added);
-    return added;
+    const index = this.#plans.size;
+    const plan = { index, added: this.#native.addPlan(lower(this.#graph, keep)) };
+    this.#plans.set(key, plan);
+    return plan;
   }
 
   #checkNode(id: number): void {
@@ -177,7 +173,7 @@ export async function inKind<T>(call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
-    if (!(error instanceof Error) || error instanceof RepkitError) throw error;
+    if (!types.isNativeError(error) || error instanceof RepkitError) throw error;
     const { kind } = error as { kind?: unknown };
     const known = typeof kind === "string" && kind in EXIT_CODES ? (kind as ErrorKind) : "internal";
     throw new RepkitError(known, `torch engine: ${error.message}`, { cause: error });

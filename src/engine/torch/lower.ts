@@ -21,6 +21,8 @@ export interface Plan {
   /** Over parameters alone, once per update. */
   readonly weights: readonly Step[];
   readonly activations: readonly Step[];
+  /** Weights that outputs alone need (penalties), after the activations. */
+  readonly penalties: readonly Step[];
   /** Computed weights that activations read. */
   readonly boundaries: readonly number[];
   readonly outputs: readonly {
@@ -106,13 +108,26 @@ export function lower(graph: Graph, keep: readonly number[] = []): Plan {
     else activations.push(sumOfBatchNorms(lowering, node) ?? plainStep(node));
   }
   const parameters = graph.nodes.filter(({ op }) => op.kind === "param");
+  const activationIds = graph.nodes.filter(({ id }) => isActivation(graph, id) && needed.has(id));
+  const early = reachable(
+    graph,
+    activationIds.map(({ id }) => id),
+  );
+  weights.reverse();
   return {
     slots: lowering.slots,
     parameterSlots: parameters.map(({ id }) => (needed.has(id) ? id : -1)),
     constants: [...constantsOf(graph, needed), ...lowering.constants],
-    weights: releasing(weights.reverse(), new Set()),
+    weights: releasing(
+      weights.filter(({ output }) => early.has(output)),
+      new Set(),
+    ),
     activations: releasing(activations.reverse(), new Set(wanted), (slot) =>
       isActivation(graph, slot),
+    ),
+    penalties: releasing(
+      weights.filter(({ output }) => !early.has(output)),
+      new Set(),
     ),
     boundaries: weights
       .map(({ output }) => output)

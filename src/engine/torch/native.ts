@@ -48,8 +48,8 @@ export interface ProfileRow {
 /** A thread with a loaded graph. Promises reject with `{message, kind}`, kinds as in src/errors.ts. */
 export interface NativeExecutable {
   load(parameters: readonly NativeParameter[], options: NativeOptions): Promise<void>;
-  /** Returns its index. */
-  addPlan(plan: Plan): Promise<number>;
+  /** Its index is the number of plans before it. */
+  addPlan(plan: Plan): Promise<void>;
   infer(
     plan: number,
     images: NativeTensor,

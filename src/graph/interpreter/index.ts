@@ -68,7 +68,7 @@ export function interpret(
 
 interface Context {
   /** Parameters as they are stored, everything else in float64. */
-  readonly values: ReadonlyMap<number, Tensor>;
+  readonly values: Map<number, Tensor>;
   readonly state: StateSource;
   readonly images: Images | undefined;
   readonly updates: State;
@@ -163,7 +163,10 @@ function batchNorm(
   const update = (position: number, value: (before: Tensor) => Tensor) => {
     const source = graph.nodes[node.inputs[position] ?? -1]?.op;
     if (source?.kind !== "param") return;
-    context.updates.set(source.name, value(stateOf(context.state, source.name)));
+    const updated = value(stateOf(context.state, source.name));
+    context.updates.set(source.name, updated);
+    // What stands after the batch norm reads the statistics of this step.
+    context.values.set(node.inputs[position]!, updated);
   };
   update(3, () => result.mean);
   update(4, () => result.variance);

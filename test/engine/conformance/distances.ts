@@ -56,6 +56,10 @@ export class Report {
     this.#lines.push(`${what}: off by ${abs(difference)}, ${share} times the limit of ${limit}`);
   }
 
+  get isEmpty(): boolean {
+    return this.#lines.length === 0;
+  }
+
   expectNothing(): void {
     expect(this.#lines).toEqual([]);
   }

@@ -6,6 +6,7 @@ import { fillInput, filledState } from "../../helpers/fill.js";
 import type { ModelReference } from "../../helpers/fixtures.js";
 import { distance, norm, Report } from "./distances.js";
 import { load, RECORDED, type Subject } from "./subject.js";
+import { TURNED } from "./turned-relus.js";
 
 const { abs, max } = Math;
 
@@ -19,13 +20,6 @@ const SUMS = 32;
 
 /** Both sides round, in their own ways. */
 const TWICE = 2;
-
-/**
- * One ReLU that rounding has turned around spoils all gradients before it. The reference's README puts
- * it at 0.1 to 4 % of their norm, and whether it happens is luck: with one thread PyTorch 1.13 itself is
- * off by 0.2 % in the first of these steps of RepVGG-A0, with two by 0.0005 %.
- */
-const TURNED = 0.04;
 
 /** By then two float32 trajectories are up to this far apart, by the same README. */
 const DRIFT = 0.12;

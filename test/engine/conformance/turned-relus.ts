@@ -6,8 +6,15 @@ import { filledState } from "../../helpers/fill.js";
 import { load, type Subject } from "./subject.js";
 
 /**
- * Names of the parameters whose gradients pass a ReLU that is open for some pixel in one precision and
- * closed in fp64. Of these, the largest error that the reference's README knows is TURNED.
+ * What one of them does to all gradients before it, as a share of their norm: 0.1 to 4 % by the
+ * reference's README. Whether it happens is luck: with one thread PyTorch 1.13 itself is off by 0.2 %
+ * in the first recorded step of RepVGG-A0, with two by 0.0005 %.
+ */
+export const TURNED = 0.04;
+
+/**
+ * Names of the parameters whose gradients pass a ReLU that is open for some value in the subject's
+ * precision and closed in fp64, or the other way round.
  */
 export async function spoiltParameters(
   subject: Subject,
@@ -21,9 +28,6 @@ export async function spoiltParameters(
   const turned = relus.filter((_, i) => !Buffer.from(own[i]!).equals(exact[i]!));
   return parametersBefore(graph, turned);
 }
-
-/** A share of a gradient's norm: 0.1 to 4 % by the README, where ReLUs near zero flip. */
-export const TURNED = 0.04;
 
 /** 1 where a ReLU is open, in training mode. */
 async function masks(

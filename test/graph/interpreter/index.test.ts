@@ -163,10 +163,11 @@ describe("values are forgotten after their last use", () => {
       onValue: ({ id }, { data }) => seen.set(id, data.slice()),
     });
     expect(seen.size).toBe(graph.nodes.length);
-    for (const { id, type } of graph.nodes) {
-      // No later op has changed a value that was there before.
+    for (const { id, op, type } of graph.nodes) {
       const { shape, data } = outputOf(kept, String(id));
-      expect(data).toEqual(seen.get(id));
+      // No later op has changed a value that was there before, running statistics apart.
+      const isUpdated = op.kind === "param" && updates.has(op.name);
+      if (!isUpdated) expect(data).toEqual(seen.get(id));
       const batch = type.world === "activation" ? [2] : [];
       expect(shape).toEqual([...batch, ...type.shape]);
     }

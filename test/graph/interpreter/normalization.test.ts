@@ -3,11 +3,13 @@
 import { describe, expect, it } from "@jest/globals";
 
 import {
+  GraphBuilder,
   interpret,
   type Padding,
   type State,
   type Tensor,
   tensor64,
+  type Value,
 } from "../../../src/graph/index.js";
 import { graphOf, outputOf } from "../../helpers/graphs.js";
 import { numbers } from "../../helpers/numbers.js";
@@ -113,6 +115,26 @@ describe("batchNorm in training", () => {
     const before = state(10, 2, 41n);
     interpret(norm(), before, images, { mode: "train" });
     expect(before).toEqual(state(10, 2, 41n));
+  });
+
+  it("weights that stand after it read the statistics of this step: 12 + (20/3 - 12) / 4", () => {
+    const scope = new GraphBuilder().root();
+    const parameter = (name: string) =>
+      scope.param(name, [1], { init: { kind: "constant", value: 1 }, decay: "norm" });
+    const [gamma, beta, mean, variance] = ["gamma", "beta", "mean", "variance"].map(parameter) as [
+      Value,
+      Value,
+      Value,
+      Value,
+    ];
+    const y = scope.batchNorm(
+      scope.input([1, 1, 2]),
+      { gamma, beta, mean, variance },
+      { momentum: 0.25 },
+    );
+    const graph = scope.builder.build({ y, after: scope.detach(variance) });
+    const result = interpret(graph, state(10, 12), images, { mode: "train" });
+    expect(outputOf(result, "after").data[0]).toBeCloseTo(12 + (20 / 3 - 12) / 4, 12);
   });
 
   it("a counter beyond float64 counts on exactly", () => {
