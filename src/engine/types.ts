@@ -15,6 +15,8 @@ export interface Engine {
   readonly name: string;
   /** One line: version, device, library. */
   readonly description: string;
+  /** Where it can run graphs; `cpu` first. */
+  readonly devices: readonly Device[];
   /**
    * Prepares a graph for running. `state` holds a tensor for each parameter and is copied. Throws
    * RepkitErrors: `usage` for a missing or misshapen tensor or an option that the engine does not

@@ -54,6 +54,8 @@ export function fakeEngine({ milliseconds = [], profile, failsAt }: FakeOptions 
   return {
     name: "fake",
     description: "fake engine 1.0",
+
+    devices: ["cpu"],
     ...{ loads, runs, disposed },
     async load(_graph, _state, options = {}) {
       loads.push(options);

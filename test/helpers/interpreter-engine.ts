@@ -26,6 +26,8 @@ import { crossEntropy, hits } from "./cross-entropy.js";
 export const interpreterEngine: Engine = {
   name: "interpreter",
   description: "the float64 interpreter of src/graph",
+
+  devices: ["cpu"],
   async load(graph, state, options: LoadOptions = {}) {
     const { precision = "fp32", device = "cpu" } = options;
     if (precision !== "fp64") throw usageError(`precision ${precision}: only fp64 here`);

@@ -3,7 +3,7 @@
 import { describe } from "@jest/globals";
 
 import { torchEngine } from "../../src/engine/torch/engine.js";
-import type { Engine } from "../../src/engine/types.js";
+import type { Device, Engine } from "../../src/engine/types.js";
 import { RepkitError } from "../../src/errors.js";
 
 /**
@@ -24,6 +24,22 @@ export function describeTorch(what: string, body: (engine: Engine) => void): voi
   }
 }
 
+/** The tests of `body` on the CPU and on the first CUDA device, where there is one; skipped aloud without. */
+export function describeTorchDevices(
+  what: string,
+  body: (engine: Engine, device: Device) => void,
+): void {
+  describeTorch(what, (engine) => {
+    describe("cpu", () => body(engine, "cpu"));
+    const cuda = engine.devices.find((device) => device !== "cpu");
+    if (cuda === undefined) {
+      describe.skip("cuda, skipped: libtorch finds no CUDA device", () => body(engine, "cuda"));
+    } else {
+      describe(cuda, () => body(engine, cuda));
+    }
+  });
+}
+
 function attempt(): { engine?: Engine; reason: string } {
   try {
     return { engine: torchEngine(), reason: "" };
@@ -37,5 +53,6 @@ function attempt(): { engine?: Engine; reason: string } {
 const absentEngine: Engine = {
   name: "torch",
   description: "not built",
+  devices: [],
   load: () => Promise.reject(new Error("a skipped test ran")),
 };

@@ -16,10 +16,12 @@ import type { NativeAddon, NativeOptions, NativeParameter } from "./native.js";
 export function torchEngine(): Engine {
   const addon = loadAddon() as NativeAddon;
   const { version, cudaDevices } = addon.describe();
-  const devices = cudaDevices > 0 ? `cpu, ${cudaDevices} x cuda` : "cpu";
+  const cuda = Array.from({ length: cudaDevices }, (_, index) => `cuda:${index}` as const);
+  const devices: Device[] = ["cpu", ...cuda];
   return {
     name: "torch",
-    description: `libtorch ${version} (${devices})`,
+    description: `libtorch ${version} (${devices.join(", ")})`,
+    devices,
     load: (graph, state, options = {}) => load(addon, graph, state, options),
   };
 }

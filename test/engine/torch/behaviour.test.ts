@@ -1,8 +1,9 @@
 // How the torch engine behaves.
 
-import { describeTorch } from "../../helpers/torch-engine.js";
+import { describeTorchDevices } from "../../helpers/torch-engine.js";
 import { describeBehaviour } from "../conformance/behaviour.js";
 
-describeTorch("torch behaviour", (engine) => {
-  for (const precision of ["fp64", "fp32"] as const) describeBehaviour({ engine, precision });
+describeTorchDevices("torch behaviour", (engine, device) => {
+  for (const precision of ["fp64", "fp32"] as const)
+    describeBehaviour({ engine, device, precision });
 });

@@ -1,6 +1,6 @@
 // The reference's networks in evaluation on the torch engine.
 
-import { describeTorch } from "../../helpers/torch-engine.js";
+import { describeTorchDevices } from "../../helpers/torch-engine.js";
 import { describeEvaluation } from "../conformance/evaluation.js";
 
 /** One of each kind: what bf16 does to them shows in any precision of the rest. */
@@ -11,7 +11,8 @@ const COARSE = [
   "repvgg__RepVGG-A0__RepVGG",
 ];
 
-describeTorch("torch evaluation", (engine) => {
-  for (const precision of ["fp64", "fp32"] as const) describeEvaluation({ engine, precision });
-  describeEvaluation({ engine, precision: "bf16" }, COARSE);
+describeTorchDevices("torch evaluation", (engine, device) => {
+  for (const precision of ["fp64", "fp32"] as const)
+    describeEvaluation({ engine, device, precision });
+  describeEvaluation({ engine, device, precision: "bf16" }, COARSE);
 });

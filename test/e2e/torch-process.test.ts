@@ -1,0 +1,54 @@
+// The torch engine in a process of its own: its memory over many steps, and in worker threads.
+
+import { execFile } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { Worker } from "node:worker_threads";
+
+import { expect, it } from "@jest/globals";
+
+import { describeTorch } from "../helpers/torch-engine.js";
+
+const PROGRAM = fileURLToPath(new URL("programs/train-steps.js", import.meta.url));
+const TIMEOUT = 240_000;
+
+function startWorker(steps: number): Worker {
+  return new Worker(PROGRAM, { argv: [steps], execArgv: [] });
+}
+
+function lossesOf(worker: Worker): Promise<number[]> {
+  return new Promise((resolve, reject) => {
+    worker.once("message", resolve);
+    worker.once("error", reject);
+  });
+}
+
+describeTorch("torch in a process", () => {
+  it(
+    "500 steps hold no more memory than 100; dispose gives it back",
+    async () => {
+      const { stdout } = await promisify(execFile)(process.execPath, [PROGRAM, "500", "50"]);
+      const resident = JSON.parse(stdout) as Record<string, number>;
+      const [early, late] = [resident["100"]!, resident["500"]!];
+      expect(late / early).toBeLessThan(1.02);
+      // Parameters, velocities and gradients of 11.7 million weights, and what one step keeps.
+      expect(late - resident["disposed"]!).toBeGreaterThan(3 * 4 * 11.7e6);
+    },
+    TIMEOUT,
+  );
+
+  it(
+    "worker threads train side by side, and one that is ended in mid-step harms nobody",
+    async () => {
+      const alone = await lossesOf(startWorker(3));
+      expect(alone).toHaveLength(3);
+      expect(new Set(alone).size).toBe(3);
+      const doomed = startWorker(1000);
+      const others = [startWorker(3), startWorker(3)].map(lossesOf);
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      await doomed.terminate();
+      expect(await Promise.all(others)).toEqual([alone, alone]);
+    },
+    TIMEOUT,
+  );
+});
