@@ -72,7 +72,14 @@ class Executable : public Napi::ObjectWrap<Executable> {
                        });
   }
 
-  explicit Executable(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Executable>(info) {}
+  explicit Executable(const Napi::CallbackInfo& info)
+      : Napi::ObjectWrap<Executable>(info), worker_(std::make_unique<Worker>()) {}
+
+  ~Executable() override {
+    worker_.reset();  // waits for the call under way
+    executor_.reset();
+    release_cached_memory();
+  }
 
  private:
   struct Call {
@@ -88,7 +95,7 @@ class Executable : public Napi::ObjectWrap<Executable> {
     auto back = Napi::ThreadSafeFunction::New(env, nothing, "repkit torch engine", 0, 1);
     const auto promise = call->deferred.Promise();
     Ref();  // nobody collects an executable at work
-    worker_.post([this, call, back, work = std::move(work)]() mutable {
+    worker_->post([this, call, back, work = std::move(work)]() mutable {
       try {
         call->result = work();
       } catch (...) {
@@ -297,8 +304,7 @@ class Executable : public Napi::ObjectWrap<Executable> {
   }
 
   std::unique_ptr<Executor> executor_;
-  // After the executor, so that it is joined before the executor goes.
-  Worker worker_;
+  std::unique_ptr<Worker> worker_;
 };
 
 Napi::Value describe(const Napi::CallbackInfo& info) {

@@ -163,16 +163,20 @@ at::Tensor Executor::penalty_of(const Plan& plan, const Slots& slots) const {
   return sum;
 }
 
-// Cross-entropy of the first activation output; every other one is an auxiliary head.
-at::Tensor Executor::loss_of(const Plan& plan, const Slots& slots, const at::Tensor& labels) const {
+at::Tensor Executor::cross_entropy(const Output& output, const Slots& slots, const at::Tensor& labels,
+                                   double smoothing) const {
+  auto logits = slots[output.slot];
+  if (logits.scalar_type() == at::kBFloat16) logits = logits.to(at::kFloat);
+  TORCH_CHECK(logits.dim() == 2, "output \"", output.name, "\" is no table of logits");
+  const auto target = labels.is_floating_point() ? to_device(labels).to(logits.scalar_type()) : to_device(labels);
+  return at::cross_entropy_loss(logits, target, {}, at::Reduction::Mean, -100, smoothing);
+}
+
+at::Tensor Executor::training_loss(const Plan& plan, const Slots& slots, const at::Tensor& labels) const {
   at::Tensor loss;
   for (const auto& output : plan.outputs) {
     if (output.weight) continue;
-    auto logits = slots[output.slot];
-    if (logits.scalar_type() == at::kBFloat16) logits = logits.to(at::kFloat);
-    TORCH_CHECK(logits.dim() == 2, "output \"", output.name, "\" is no table of logits");
-    const auto target = labels.is_floating_point() ? to_device(labels).to(logits.scalar_type()) : to_device(labels);
-    const auto term = at::cross_entropy_loss(logits, target, {}, at::Reduction::Mean, -100, options_.label_smoothing);
+    const auto term = cross_entropy(output, slots, labels, options_.label_smoothing);
     loss = loss.defined() ? loss + term * options_.auxiliary_weight : term;
   }
   TORCH_CHECK(loss.defined(), "the graph has no activation output");
@@ -198,7 +202,7 @@ BatchResult Executor::evaluate(size_t plan_index, const at::Tensor& images, cons
   Slots slots = cached_weights(plan_index);
   run_activations(plan, slots, images, false, {});
   BatchResult result;
-  result.loss = loss_of(plan, slots, labels).item<double>();
+  result.loss = cross_entropy(plan.outputs.at(0), slots, labels, 0).item<double>();
   count_hits(slots[plan.outputs[0].slot], labels, result);
   return result;
 }
@@ -221,7 +225,7 @@ BatchResult Executor::train_step(size_t plan_index, const at::Tensor& images, co
   run_activations(plan, slots, images, true, {});
   forget_weights();
 
-  auto loss = loss_of(plan, slots, labels);
+  auto loss = training_loss(plan, slots, labels);
   const auto penalty = penalty_of(plan, slots);
   BatchResult result;
   result.loss = loss.item<double>() + (penalty.defined() ? penalty.item<double>() : 0);
@@ -299,7 +303,7 @@ Differentiation Executor::differentiate(size_t plan_index, const at::Tensor& ima
 
   at::Tensor root, gradient;
   if (objective.labels.defined()) {
-    root = loss_of(plan, slots, objective.labels);
+    root = training_loss(plan, slots, objective.labels);
     const auto penalty = penalty_of(plan, slots);
     if (penalty.defined()) root = root + penalty;
   } else if (objective.output_gradient.defined()) {

@@ -110,7 +110,9 @@ class Executor {
   at::Tensor run_step(const Step& step, const Slots& slots, bool training);
   void run_activations(const Plan& plan, Slots& slots, const at::Tensor& images, bool training,
                        const std::vector<int64_t>& keep);
-  at::Tensor loss_of(const Plan& plan, const Slots& slots, const at::Tensor& labels) const;
+  at::Tensor cross_entropy(const Output& output, const Slots& slots, const at::Tensor& labels, double smoothing) const;
+  // Of the first activation output, and by their weight of the auxiliary heads after it.
+  at::Tensor training_loss(const Plan& plan, const Slots& slots, const at::Tensor& labels) const;
   void forget_weights() { weight_cache_.clear(); }
   void update_average();
 

@@ -238,7 +238,10 @@ at::Tensor to_tensor(const Napi::Value& value, const std::string& what) {
   }
   auto tensor = at::empty(shape, type);
   if (tensor.nbytes() != array.ByteLength()) refuse(what + ".data", std::to_string(tensor.nbytes()) + " bytes");
-  const auto* bytes = static_cast<const uint8_t*>(array.ArrayBuffer().Data()) + array.ByteOffset();
+  // Not by way of array.ArrayBuffer(), which refuses memory that threads share.
+  void* bytes = nullptr;
+  const auto status = napi_get_typedarray_info(value.Env(), array, nullptr, nullptr, &bytes, nullptr, nullptr);
+  if (status != napi_ok || (bytes == nullptr && tensor.nbytes() > 0)) refuse(what + ".data", "readable memory");
   if (tensor.nbytes() > 0) std::memcpy(tensor.data_ptr(), bytes, tensor.nbytes());
   return tensor;
 }

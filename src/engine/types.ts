@@ -86,7 +86,7 @@ export interface StepOptions {
 
 /** What comes back from a batch with labels. */
 export interface BatchResult {
-  /** Mean cross-entropy of the main output over the batch, with auxiliary losses and penalties. */
+  /** Mean cross-entropy over the batch; of a training step with label smoothing, auxiliary heads and penalties. */
   readonly loss: number;
   /** Images whose label is the highest logit / among the five highest. */
   readonly top1: number;
@@ -140,7 +140,7 @@ export interface ExecutableState {
 export interface Executable {
   /** Evaluation mode: running statistics. */
   infer(images: Images, options?: InferOptions): Promise<Inference>;
-  /** Evaluation mode with labels: loss (without penalties) and counts; no logits cross over. */
+  /** Evaluation mode with labels: cross-entropy of the first output, and counts; no logits cross over. */
   evaluate(batch: Batch): Promise<BatchResult>;
   /** One step of SGD in training mode. */
   trainStep(batch: Batch, options: StepOptions): Promise<BatchResult>;
