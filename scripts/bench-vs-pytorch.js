@@ -70,6 +70,8 @@ const precisions = /** @type {import("../src/engine/types.js").Precision[]} */ (
   options.precisions.split(",")
 );
 const mode = options.forward ? "forward" : "step";
+// The load average that a run makes itself is no neighbour's; PyTorch's threads spin as they please too.
+process.env["REPKIT_SHARED_CPU"] ??= "0";
 const engine = await chooseEngine(options.engine);
 /** @type {Record<string, unknown>} */
 let versions = {};

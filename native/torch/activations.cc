@@ -63,22 +63,16 @@ at::Tensor max_pool(const at::Tensor& x, const Step& step) {
   return at::max_pool2d(padded, step.kernel, step.stride);
 }
 
-at::Tensor sum(const std::vector<at::Tensor>& terms) {
-  auto total = terms[0] + terms[1 % terms.size()];
-  if (terms.size() == 1) return terms[0];
-  for (size_t i = 2; i < terms.size(); i++) total = total + terms[i];
-  return total;
-}
-
 }  // namespace
 
 at::Tensor normalise(const at::Tensor& pixels, const Step& step, at::ScalarType dtype) {
   const int64_t channels = pixels.size(3);
   if (!pixels.device().is_cpu()) {
+    const auto wide = dtype == at::kDouble ? at::kDouble : at::kFloat;
     const auto row = [&](const std::vector<double>& values) {
-      return at::tensor(values, at::kDouble).to(pixels.device(), at::kFloat).view({1, channels, 1, 1});
+      return at::tensor(values, at::kDouble).to(pixels.device(), wide).view({1, channels, 1, 1});
     };
-    const auto x = pixels.permute({0, 3, 1, 2}).to(at::kFloat, false, false, channels_last);
+    const auto x = pixels.permute({0, 3, 1, 2}).to(wide, false, false, channels_last);
     return x.div_(255).sub_(row(step.mean)).div_(row(step.std)).to(dtype);
   }
   // Only 256 values per channel: each is rounded once.
@@ -143,7 +137,7 @@ at::Tensor run_activation(const Step& step, const std::vector<at::Tensor>& input
     case StepKind::flatten:
       return x.flatten(1);
     case StepKind::add:
-      return sum(inputs);
+      return sum_of(inputs);
     case StepKind::mul:
       return x * inputs[1];
     case StepKind::concat:

@@ -1,5 +1,6 @@
 // The module that Node loads: `describe()` and the class `Executable` (src/engine/torch/native.ts types them).
 // Calls read their arguments on the JavaScript thread, run on the executable's own, and settle a promise.
+#include <cstdlib>
 #include <memory>
 #include <string>
 
@@ -36,7 +37,8 @@ Failure current_failure() {
     return {"environment", "out of memory"};
   } catch (const c10::Error& error) {
     const std::string message = error.what_without_backtrace();
-    const bool memory = contains(message, "out of memory") || contains(message, "can't allocate memory");
+    const bool memory = contains(message, "out of memory") || contains(message, "can't allocate memory") ||
+                        contains(message, "ALLOC_FAILED");
     return {memory ? "environment" : "internal", message.substr(0, message.find('\n'))};
   } catch (const std::invalid_argument& error) {
     return {"usage", error.what()};
@@ -73,9 +75,19 @@ class Executable : public Napi::ObjectWrap<Executable> {
   }
 
   explicit Executable(const Napi::CallbackInfo& info)
-      : Napi::ObjectWrap<Executable>(info), worker_(std::make_unique<Worker>()) {}
+      : Napi::ObjectWrap<Executable>(info), env_(info.Env()) {
+    try {
+      worker_ = std::make_unique<Worker>();
+    } catch (...) {
+      throw Napi::Error(info.Env(), to_error(info.Env(), current_failure()));
+    }
+    // An environment that ends (a worker thread's) takes its thread-safe functions with it, before it
+    // finalizes objects: the thread must have stopped by then.
+    napi_add_env_cleanup_hook(env_, &Executable::stop, this);
+  }
 
   ~Executable() override {
+    napi_remove_env_cleanup_hook(env_, &Executable::stop, this);
     worker_.reset();  // waits for the call under way
     executor_.reset();
     release_cached_memory();
@@ -101,11 +113,11 @@ class Executable : public Napi::ObjectWrap<Executable> {
       } catch (...) {
         call->failure = current_failure();
       }
-      back.BlockingCall([this, call](Napi::Env env, Napi::Function) {
+      const auto status = back.BlockingCall([this, call](Napi::Env env, Napi::Function) {
         settle(env, *call);
         Unref();
       });
-      back.Release();
+      if (status != napi_closing) back.Release();
     });
     return promise;
   }
@@ -152,8 +164,8 @@ class Executable : public Napi::ObjectWrap<Executable> {
 
   Napi::Value add_plan(const Napi::CallbackInfo& info) {
     return reading(info.Env(), [&] {
-      return run(info.Env(), [plan = to_plan(info[0])](Executor& executor) -> Result {
-        executor.add_plan(plan);
+      return run(info.Env(), [index = plan_index(info[0]), plan = to_plan(info[1])](Executor& executor) -> Result {
+        executor.add_plan(index, plan);
         return nullptr;
       });
     });
@@ -236,8 +248,9 @@ class Executable : public Napi::ObjectWrap<Executable> {
       const auto plan = plan_index(info[0]);
       const auto images = images_of(info[1]);
       const auto labels = labels_of(info[2]);
+      const bool training = info[3].ToBoolean().Value();
       return run(info.Env(), [=](Executor& executor) -> Result {
-        const auto rows = executor.profile(plan, images, labels);
+        const auto rows = executor.profile(plan, images, labels, training);
         return [rows](Napi::Env env) {
           auto result = Napi::Array::New(env);
           for (const auto& row : rows) {
@@ -268,9 +281,12 @@ class Executable : public Napi::ObjectWrap<Executable> {
 
   Napi::Value restore(const Napi::CallbackInfo& info) {
     return reading(info.Env(), [&] {
-      const auto state = to_named_tensors(info[0], "state");
-      const auto momentum = to_named_tensors(info[1], "momentum");
-      const auto ema = to_named_tensors(info[2], "ema");
+      const auto given = [](const Napi::Value& value, const char* what) {
+        return value.IsUndefined() ? std::nullopt : std::make_optional(to_named_tensors(value, what));
+      };
+      const auto state = given(info[0], "state");
+      const auto momentum = given(info[1], "momentum");
+      const auto ema = given(info[2], "ema");
       return run(info.Env(), [=](Executor& executor) -> Result {
         executor.restore(state, momentum, ema);
         return nullptr;
@@ -303,6 +319,9 @@ class Executable : public Napi::ObjectWrap<Executable> {
     };
   }
 
+  static void stop(void* executable) { static_cast<Executable*>(executable)->worker_->stop(); }
+
+  napi_env env_;
   std::unique_ptr<Executor> executor_;
   std::unique_ptr<Worker> worker_;
 };
@@ -328,6 +347,8 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   install_caching_allocator();
+  static const int registered = std::atexit(&Worker::stop_all);
+  (void)registered;
   exports["describe"] = Napi::Function::New(env, describe);
   exports["memory"] = Napi::Function::New(env, memory);
   exports["Executable"] = Executable::define(env);

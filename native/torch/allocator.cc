@@ -1,5 +1,6 @@
 #include "allocator.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -42,6 +43,8 @@ class BlockCache {
         return block;
       }
     }
+    // Sizes that no longer come back (another batch size) would pile up.
+    if (holds_too_much(size)) release();
     void* block = allocate(size);
     if (block == nullptr) {
       release();
@@ -51,6 +54,7 @@ class BlockCache {
     const std::lock_guard<std::mutex> lock(mutex_);
     used_.emplace(block, size);
     in_use_ += size;
+    peak_ = std::max(peak_, in_use_);
     return block;
   }
 
@@ -71,6 +75,7 @@ class BlockCache {
     for (const auto& [size, block] : free_) std::free(block);
     free_.clear();
     cached_ = 0;
+    peak_ = in_use_;
   }
 
   MemoryUse use() {
@@ -79,6 +84,12 @@ class BlockCache {
   }
 
  private:
+  // In a steady state nothing is missed, and all blocks together are what was in use at once.
+  bool holds_too_much(size_t more) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return cached_ > 0 && in_use_ + cached_ + more > peak_ + peak_ / 4;
+  }
+
   static size_t rounded(size_t bytes) {
     const size_t unit = bytes >= 2 * huge_page ? huge_page : size_t{64} << 10;
     return (bytes + unit - 1) / unit * unit;
@@ -96,7 +107,7 @@ class BlockCache {
   std::mutex mutex_;
   std::multimap<size_t, void*> free_;
   std::unordered_map<void*, size_t> used_;
-  size_t in_use_ = 0, cached_ = 0;
+  size_t in_use_ = 0, cached_ = 0, peak_ = 0;
 };
 
 BlockCache& cache() {

@@ -54,7 +54,7 @@ class Snapshot {
 
 Executor::Executor(std::vector<Parameter> parameters, ExecutorOptions options)
     : parameters_(std::move(parameters)), options_(std::move(options)), device_(options_.device) {
-  prepare_thread();
+  const auto lock = prepare_thread();
   const auto floating = options_.precision == Precision::fp64 ? at::kDouble : at::kFloat;
   std::vector<SgdParameter> trained;
   for (auto& parameter : parameters_) {
@@ -70,16 +70,19 @@ Executor::Executor(std::vector<Parameter> parameters, ExecutorOptions options)
   sgd_ = std::make_unique<Sgd>(std::move(trained), options_.sgd);
 }
 
-void Executor::add_plan(Plan plan) {
+void Executor::add_plan(size_t index, Plan plan) {
+  TORCH_CHECK(plan.parameter_slots.size() == parameters_.size(), "internal: a plan of another graph");
   const auto floating = options_.precision == Precision::fp64 ? at::kDouble : at::kFloat;
   for (auto& [slot, value] : plan.constants) value = to_device(value.to(floating));
-  plans_.push_back(std::move(plan));
+  plans_[index] = std::move(plan);
 }
 
-// Thread counts belong to a thread and precision switches to the process: set before every call.
-void Executor::prepare_thread() const {
-  if (options_.threads > 0) at::set_num_threads(options_.threads);
-  if (!device_.is_cuda()) return;
+std::unique_lock<std::mutex> Executor::prepare_thread() const {
+  // Setting it empties a cache of oneDNN's.
+  if (options_.threads > 0 && at::get_num_threads() != options_.threads) at::set_num_threads(options_.threads);
+  if (!device_.is_cuda()) return {};
+  static std::mutex switches;
+  std::unique_lock<std::mutex> lock(switches);
   auto& context = at::globalContext();
   const bool tf32 = options_.precision == Precision::tf32;
   context.setAllowTF32CuBLAS(tf32);
@@ -87,6 +90,7 @@ void Executor::prepare_thread() const {
   context.setDeterministicCuDNN(options_.deterministic);
   context.setBenchmarkCuDNN(!options_.deterministic);
   context.setDeterministicAlgorithms(options_.deterministic, /*warn_only=*/false);
+  return lock;
 }
 
 at::Tensor Executor::to_device(const at::Tensor& tensor) const {
@@ -115,9 +119,11 @@ Executor::Slots Executor::run_weights(const Plan& plan) const {
 }
 
 const Executor::Slots& Executor::cached_weights(size_t plan) {
-  const auto found = weight_cache_.find(plan);
-  if (found != weight_cache_.end()) return found->second;
-  return weight_cache_.emplace(plan, run_weights(plans_[plan])).first->second;
+  if (!weight_cache_ || weight_cache_->first != plan) {
+    weight_cache_.reset();
+    weight_cache_.emplace(plan, run_weights(plans_.at(plan)));
+  }
+  return weight_cache_->second;
 }
 
 at::Tensor Executor::run_step(const Step& step, const Slots& slots, bool training) {
@@ -141,13 +147,10 @@ at::Tensor Executor::run_step(const Step& step, const Slots& slots, bool trainin
   return step.kind == StepKind::conv2d ? convolve(inputs[0], weight, bias, step) : at::linear(inputs[0], weight, bias);
 }
 
-void Executor::run_activations(const Plan& plan, Slots& slots, const at::Tensor& images, bool training,
-                               const std::vector<int64_t>& keep) {
+void Executor::run_activations(const Plan& plan, Slots& slots, const at::Tensor& images, bool training) {
   for (const auto& step : plan.activations) {
     slots[step.output] = step.kind == StepKind::input ? images_of(step, images) : run_step(step, slots, training);
-    for (const auto slot : step.release) {
-      if (std::find(keep.begin(), keep.end(), slot) == keep.end()) slots[slot].reset();
-    }
+    for (const auto slot : step.release) slots[slot].reset();
   }
   run_weight_steps(plan.penalties, slots);
 }
@@ -156,7 +159,7 @@ at::Tensor Executor::penalty_of(const Plan& plan, const Slots& slots) const {
   at::Tensor sum;
   if (options_.penalty_weight == 0) return sum;
   for (const auto& output : plan.outputs) {
-    if (!output.weight) continue;
+    if (!output.weight || slots[output.slot].dim() != 0) continue;
     const auto term = slots[output.slot] * options_.penalty_weight;
     sum = sum.defined() ? sum + term : term;
   }
@@ -184,11 +187,11 @@ at::Tensor Executor::training_loss(const Plan& plan, const Slots& slots, const a
 }
 
 Inference Executor::infer(size_t plan_index, const at::Tensor& images, const std::vector<int64_t>& wanted) {
-  prepare_thread();
+  const auto lock = prepare_thread();
   const at::NoGradGuard no_grad;
   const auto& plan = plans_.at(plan_index);
   Slots slots = cached_weights(plan_index);
-  run_activations(plan, slots, images, false, wanted);
+  run_activations(plan, slots, images, false);
   Inference result;
   for (const auto& output : plan.outputs) result.outputs.emplace_back(output.name, exported(slots[output.slot]));
   for (const auto slot : wanted) result.values.emplace_back(slot, exported(slots.at(slot)));
@@ -196,11 +199,11 @@ Inference Executor::infer(size_t plan_index, const at::Tensor& images, const std
 }
 
 BatchResult Executor::evaluate(size_t plan_index, const at::Tensor& images, const at::Tensor& labels) {
-  prepare_thread();
+  const auto lock = prepare_thread();
   const at::NoGradGuard no_grad;
   const auto& plan = plans_.at(plan_index);
   Slots slots = cached_weights(plan_index);
-  run_activations(plan, slots, images, false, {});
+  run_activations(plan, slots, images, false);
   BatchResult result;
   result.loss = cross_entropy(plan.outputs.at(0), slots, labels, 0).item<double>();
   count_hits(slots[plan.outputs[0].slot], labels, result);
@@ -209,8 +212,9 @@ BatchResult Executor::evaluate(size_t plan_index, const at::Tensor& images, cons
 
 BatchResult Executor::train_step(size_t plan_index, const at::Tensor& images, const at::Tensor& labels,
                                  double learning_rate, bool update, double gradient_scale) try {
-  prepare_thread();
+  const auto lock = prepare_thread();
   const auto& plan = plans_.at(plan_index);
+  TORCH_CHECK(!pending_ || pending_->plan == plan_index, "internal: gradients of another plan are pending");
   if (!pending_) {
     pending_ = Pending{plan_index, run_weights(plan), {}, 0};
     for (const auto slot : plan.boundaries) {
@@ -222,8 +226,8 @@ BatchResult Executor::train_step(size_t plan_index, const at::Tensor& images, co
   if (options_.check_finite) before.emplace(parameters_);
   Slots slots = pending_->weights;
   for (size_t i = 0; i < plan.boundaries.size(); i++) slots[plan.boundaries[i]] = pending_->leaves[i];
-  run_activations(plan, slots, images, true, {});
   forget_weights();
+  run_activations(plan, slots, images, true);
 
   auto loss = training_loss(plan, slots, labels);
   const auto penalty = penalty_of(plan, slots);
@@ -274,7 +278,7 @@ void Executor::update_average() {
 }
 
 Differentiation Executor::differentiate(size_t plan_index, const at::Tensor& images, const Objective& objective) {
-  prepare_thread();
+  const auto lock = prepare_thread();
   const auto& plan = plans_.at(plan_index);
   std::vector<at::Tensor> sources;
   std::vector<size_t> trained;
@@ -285,7 +289,13 @@ Differentiation Executor::differentiate(size_t plan_index, const at::Tensor& ima
   }
   struct Undo {
     Snapshot before;
-    ~Undo() { before.restore(); }
+    ~Undo() {
+      try {
+        before.restore();
+      } catch (const std::exception&) {
+        // A device that has failed: the error under way says so.
+      }
+    }
   } undo{Snapshot(parameters_)};
 
   Slots slots = run_weights(plan);
@@ -296,7 +306,7 @@ Differentiation Executor::differentiate(size_t plan_index, const at::Tensor& ima
       input = input.to(options_.precision == Precision::fp64 ? at::kDouble : at::kFloat).requires_grad_(true);
       sources.push_back(input);
     }
-    run_activations(plan, slots, input, true, {});
+    run_activations(plan, slots, input, true);
   } else {
     run_weight_steps(plan.penalties, slots);
   }
@@ -336,8 +346,15 @@ Differentiation Executor::differentiate(size_t plan_index, const at::Tensor& ima
   return result;
 }
 
-std::vector<ProfileRow> Executor::profile(size_t plan, const at::Tensor& images, const at::Tensor& labels) {
-  return repkit::profile([&] { train_step(plan, images, labels, 0, true, 1); });
+std::vector<ProfileRow> Executor::profile(size_t plan, const at::Tensor& images, const at::Tensor& labels,
+                                          bool training) {
+  return repkit::profile([&] {
+    if (training) {
+      train_step(plan, images, labels, 0, true, 1);
+    } else {
+      evaluate(plan, images, labels);
+    }
+  });
 }
 
 ExecutorState Executor::state() const {
@@ -354,10 +371,12 @@ ExecutorState Executor::state() const {
   return result;
 }
 
-void Executor::restore(const NamedTensors& state, const NamedTensors& momentum, const NamedTensors& ema) {
+void Executor::restore(const std::optional<NamedTensors>& state, const std::optional<NamedTensors>& momentum,
+                       const std::optional<NamedTensors>& ema) {
   const at::NoGradGuard no_grad;
-  const auto by_name = [](const NamedTensors& tensors) {
-    return std::map<std::string, at::Tensor>(tensors.begin(), tensors.end());
+  const auto by_name = [](const std::optional<NamedTensors>& tensors) {
+    return tensors ? std::map<std::string, at::Tensor>(tensors->begin(), tensors->end())
+                   : std::map<std::string, at::Tensor>();
   };
   const auto values = by_name(state), velocities = by_name(momentum), averages = by_name(ema);
   size_t trained = 0;
@@ -369,6 +388,8 @@ void Executor::restore(const NamedTensors& state, const NamedTensors& momentum, 
     auto& velocity = sgd_->velocities()[trained++];
     if (const auto found = velocities.find(name); found != velocities.end()) {
       velocity = at::empty_like(value).copy_(found->second);
+    } else if (momentum) {
+      velocity.reset();
     }
   }
   pending_.reset();

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <vector>
@@ -83,23 +84,26 @@ class Executor {
  public:
   Executor(std::vector<Parameter> parameters, ExecutorOptions options);
 
-  // Plans are numbered from 0 in the order in which they come.
-  void add_plan(Plan plan);
+  void add_plan(size_t index, Plan plan);
 
   Inference infer(size_t plan, const at::Tensor& images, const std::vector<int64_t>& slots);
   BatchResult evaluate(size_t plan, const at::Tensor& images, const at::Tensor& labels);
   BatchResult train_step(size_t plan, const at::Tensor& images, const at::Tensor& labels, double learning_rate,
                          bool update, double gradient_scale);
   Differentiation differentiate(size_t plan, const at::Tensor& images, const Objective& objective);
-  std::vector<ProfileRow> profile(size_t plan, const at::Tensor& images, const at::Tensor& labels);
+  // Of a training step at learning rate 0, or of an evaluation. On CUDA it would see launches alone.
+  std::vector<ProfileRow> profile(size_t plan, const at::Tensor& images, const at::Tensor& labels, bool training);
 
   ExecutorState state() const;
-  // Values by name; what is not named stays.
-  void restore(const NamedTensors& state, const NamedTensors& momentum, const NamedTensors& ema);
+  // Values by name. A parameter that given velocities do not name has none; otherwise what is not named stays.
+  void restore(const std::optional<NamedTensors>& state, const std::optional<NamedTensors>& momentum,
+               const std::optional<NamedTensors>& ema);
 
  private:
   using Slots = std::vector<at::Tensor>;
-  void prepare_thread() const;
+  // Sets what belongs to a thread (their number) and, on CUDA, what belongs to the process (precision): held
+  // for the length of a call, so that no other executable changes it.
+  std::unique_lock<std::mutex> prepare_thread() const;
   at::Tensor to_device(const at::Tensor& tensor) const;
   at::ScalarType activation_type() const;
   at::Tensor images_of(const Step& step, const at::Tensor& images) const;
@@ -108,22 +112,21 @@ class Executor {
   at::Tensor penalty_of(const Plan& plan, const Slots& slots) const;
   const Slots& cached_weights(size_t plan);
   at::Tensor run_step(const Step& step, const Slots& slots, bool training);
-  void run_activations(const Plan& plan, Slots& slots, const at::Tensor& images, bool training,
-                       const std::vector<int64_t>& keep);
+  void run_activations(const Plan& plan, Slots& slots, const at::Tensor& images, bool training);
   at::Tensor cross_entropy(const Output& output, const Slots& slots, const at::Tensor& labels, double smoothing) const;
   // Of the first activation output, and by their weight of the auxiliary heads after it.
   at::Tensor training_loss(const Plan& plan, const Slots& slots, const at::Tensor& labels) const;
-  void forget_weights() { weight_cache_.clear(); }
+  void forget_weights() { weight_cache_.reset(); }
   void update_average();
 
   std::vector<Parameter> parameters_;
   std::vector<at::Tensor> ema_;
   ExecutorOptions options_;
   at::Device device_;
-  std::vector<Plan> plans_;
+  std::map<size_t, Plan> plans_;
   std::unique_ptr<Sgd> sgd_;
-  // Of evaluation: kernels stay the same until the parameters change.
-  std::map<size_t, Slots> weight_cache_;
+  // Of evaluation with one plan: kernels stay the same until the parameters change.
+  std::optional<std::pair<size_t, Slots>> weight_cache_;
   // Of training: the plan whose boundaries gather gradients for the next update.
   struct Pending {
     size_t plan;

@@ -282,7 +282,6 @@ Napi::Value to_js(Napi::Env env, const NamedTensors& tensors) {
 }
 
 NamedTensors to_named_tensors(const Napi::Value& value, const std::string& what) {
-  if (value.IsUndefined()) return {};
   const auto entries = array_of(value, what);
   NamedTensors result;
   for (uint32_t i = 0; i < entries.Length(); i++) {

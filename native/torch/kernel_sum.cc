@@ -14,7 +14,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-// Rows of output channels that one task takes. Fixed, so that sums come out the same for any number of threads.
+// Fixed, so that sums come out the same for any number of threads.
 constexpr int64_t tasks = 16;
 
 template <typename T>

@@ -37,7 +37,7 @@ struct KernelTerms {
   std::vector<SeparableTerm> separable;
 };
 
-// -> [O, I, h, w], channels_last. Differentiable in everything but the patterns. Needs a dense term.
+// -> [O, I, h, w], channels_last on CPU. Differentiable in everything but the patterns. Needs a dense term.
 at::Tensor sum_of_kernels(const KernelTerms& terms);
 
 }  // namespace repkit

@@ -12,6 +12,12 @@ namespace repkit {
 // Pixels [N, H, W, C] in bytes -> (x/255 - mean)/std as [N, C, H, W], channels_last.
 at::Tensor normalise(const at::Tensor& pixels, const Step& step, at::ScalarType dtype);
 
+inline at::Tensor sum_of(const std::vector<at::Tensor>& terms) {
+  auto total = terms[0];
+  for (size_t i = 1; i < terms.size(); i++) total = total + terms[i];
+  return total;
+}
+
 at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const Step& step);
 
 // Every other step over activations.

@@ -80,11 +80,12 @@ void Sgd::update(const std::vector<size_t>& members, const Rates& rates) {
     velocities.push_back(velocity);
   }
   if (values.empty()) return;
-  if (rates.gradient_factor != 1) at::_foreach_mul_(gradients, rates.gradient_factor);
-  if (rates.weight_decay != 0) at::_foreach_add_(gradients, values, rates.weight_decay);
+  // Not in place: two gradients may be views of one tensor.
+  if (rates.gradient_factor != 1) gradients = at::_foreach_mul(gradients, rates.gradient_factor);
+  if (rates.weight_decay != 0) gradients = at::_foreach_add(gradients, values, rates.weight_decay);
   at::_foreach_mul_(velocities, rates.momentum);
   at::_foreach_add_(velocities, gradients, 1);
-  if (rates.nesterov) at::_foreach_add_(gradients, velocities, rates.momentum);
+  if (rates.nesterov) gradients = at::_foreach_add(gradients, velocities, rates.momentum);
   at::_foreach_add_(values, rates.nesterov ? gradients : velocities, -rates.learning_rate);
 }
 

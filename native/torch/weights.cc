@@ -88,11 +88,8 @@ at::Tensor kernel_sum(const Step& step, const std::vector<at::Tensor>& inputs) {
 at::Tensor run_weight(const Step& step, const std::vector<at::Tensor>& inputs) {
   const auto& x = inputs[0];
   switch (step.kind) {
-    case StepKind::add: {
-      auto total = x;
-      for (size_t i = 1; i < inputs.size(); i++) total = total + inputs[i];
-      return total;
-    }
+    case StepKind::add:
+      return sum_of(inputs);
     case StepKind::sub:
       return x - inputs[1];
     case StepKind::mul:

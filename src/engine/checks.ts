@@ -1,7 +1,7 @@
 /** What every engine asks of images and labels before it looks at them. */
 import { types } from "node:util";
 
-import { usageError } from "../errors.js";
+import { invalidArgument, usageError } from "../errors.js";
 import { elementCount, formatShape, sameShape, type Graph, type Images } from "../graph/index.js";
 import type { Labels, Objective } from "./types.js";
 
@@ -25,7 +25,13 @@ export function checkImages(graph: Graph, images: Images): number {
 export function checkLabels(graph: Graph, labels: Labels, count: number): void {
   const logits = graph.nodes[graph.outputs[0]?.value ?? -1]?.type.shape ?? [];
   const [classes = 0] = logits;
-  if (logits.length !== 1) throw usageError("labels: the graph's first output is no row of logits");
+  const isLogits = ({ value }: Graph["outputs"][number]) => {
+    const { world, shape } = graph.nodes[value]!.type;
+    return world === "weight" || (shape.length === 1 && shape[0] === classes);
+  };
+  if (logits.length !== 1 || !graph.outputs.every(isLogits)) {
+    throw usageError("labels: expected a graph whose outputs are rows of logits, of equal length");
+  }
   if (!types.isInt32Array(labels)) {
     const { shape, data } = labels;
     if (!sameShape(shape, [count, classes])) {
@@ -44,10 +50,22 @@ export function checkLabels(graph: Graph, labels: Labels, count: number): void {
 }
 
 /** Throws a usage error where the objective is not of this graph and this number of images. */
-export function checkObjective(graph: Graph, objective: Objective, count: number): void {
+export function checkObjective(
+  graph: Graph,
+  objective: Objective,
+  count: number | undefined,
+): void {
+  if ("output" in objective) {
+    const outputs = graph.outputs.filter(({ value }) => isScalarWeight(graph, value));
+    if (outputs.some(({ name }) => name === objective.output)) return;
+    const names = outputs.map(({ name }) => name).join(", ");
+    const expected = names === "" ? "a graph with a scalar weight output" : `one of ${names}`;
+    throw usageError(`output: expected ${expected}, received "${objective.output}"`);
+  }
+  if (count === undefined) throw usageError("images: this objective needs a batch of them");
   if ("labels" in objective) {
     checkLabels(graph, objective.labels, count);
-  } else if ("outputGradient" in objective) {
+  } else {
     const { shape, data } = objective.outputGradient;
     const output = graph.nodes[graph.outputs[0]?.value ?? -1]?.type.shape ?? [];
     const expected = [count, ...output];
@@ -57,14 +75,24 @@ export function checkObjective(graph: Graph, objective: Objective, count: number
       );
     }
     checkLength("outputGradient", shape, data.length);
-  } else {
-    const names = graph.outputs.map(({ name }) => name);
-    if (!names.includes(objective.output)) {
-      throw usageError(
-        `output: expected one of ${names.join(", ")}, received "${objective.output}"`,
-      );
-    }
   }
+}
+
+/** Throws a usage error where a number is not finite or out of its range. */
+export function checkNumber(
+  name: string,
+  value: number | undefined,
+  { from = -Infinity, to = Infinity }: { from?: number; to?: number } = {},
+): void {
+  if (value === undefined || (Number.isFinite(value) && value >= from && value <= to)) return;
+  const range =
+    from === -Infinity ? "a number" : `a number from ${from}${to === Infinity ? "" : ` to ${to}`}`;
+  throw invalidArgument(name, range, value);
+}
+
+function isScalarWeight(graph: Graph, value: number): boolean {
+  const type = graph.nodes[value]?.type;
+  return type?.world === "weight" && type.shape.length === 0;
 }
 
 function checkLength(what: string, shape: readonly number[], length: number): void {

@@ -42,7 +42,7 @@ function diagnoseCompiler(env: NodeJS.ProcessEnv): DoctorReport["compiler"] {
     return { command, version };
   } catch (error) {
     if (!(error instanceof RepkitError)) throw error;
-    const [problem = "", fix = ""] = error.message.split("; run: ");
-    return { problem, fix };
+    const [problem = "", fix] = error.message.split(/[;,] (?:or )?run: /);
+    return { problem, ...(fix === undefined ? {} : { fix }) };
   }
 }

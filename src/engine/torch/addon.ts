@@ -84,7 +84,8 @@ export function spareSharedCores(
   cores: number = availableParallelism(),
 ): boolean {
   const isSaid = env["OMP_WAIT_POLICY"] !== undefined || env["GOMP_SPINCOUNT"] !== undefined;
-  const isShared = (env["REPKIT_SHARED_CPU"] ?? "") !== "" || load > 0.5 * cores;
+  const said = env["REPKIT_SHARED_CPU"] ?? "";
+  const isShared = said === "" ? load > 0.5 * cores : said !== "0";
   if (isSaid || !isShared) return false;
   env["GOMP_SPINCOUNT"] = "10000";
   return true;

@@ -117,7 +117,7 @@ const PROBE = `
 const addon = { exports: {} };
 process.dlopen(addon, process.argv[1]);
 const { version, cudaDevices } = addon.exports.describe();
-process.stdout.write(JSON.stringify({ version, cudaDevices }));
+process.stdout.write("\\n" + JSON.stringify({ version, cudaDevices }));
 `;
 
 function probeAddon(path: string, env: NodeJS.ProcessEnv): Probe | { readonly problem: string } {
@@ -127,7 +127,8 @@ function probeAddon(path: string, env: NodeJS.ProcessEnv): Probe | { readonly pr
     env: clean,
     timeout: 120_000,
   });
-  if (status === 0) return JSON.parse(stdout) as Probe;
+  // The library may say something of its own first.
+  if (status === 0) return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Probe;
   const error = /^(?:\w*Error): (.*)$/m.exec(stderr)?.[1];
   const ended = signal === null ? `exit code ${status}` : `ended by ${signal}`;
   return { problem: `the torch addon does not load: ${error ?? ended}` };

@@ -1,12 +1,16 @@
 /** The torch engine: graphs run in C++ on ATen, with autograd, on the CPU or a CUDA device. */
-import { RepkitError, usageError } from "../../errors.js";
+import { availableParallelism } from "node:os";
+
+import { invalidArgument, RepkitError, usageError } from "../../errors.js";
 import {
   formatShape,
   parametersOf,
   sameShape,
+  verifyGraph,
   type Graph,
   type StateSource,
 } from "../../graph/index.js";
+import { checkNumber } from "../checks.js";
 import type { Device, Engine, LoadOptions } from "../types.js";
 import { loadAddon } from "./addon.js";
 import { inKind, TorchExecutable } from "./executable.js";
@@ -36,6 +40,12 @@ async function load(
   if (options.precision === "tf32" && device === "cpu") {
     throw usageError("precision tf32: only CUDA devices have it; the CPU has fp32 and bf16");
   }
+  verifyGraph(graph);
+  checkOptions(options);
+  if (options.deterministic === true && device !== "cpu") {
+    // cuBLAS asks for it, and reads it at its first product.
+    process.env["CUBLAS_WORKSPACE_CONFIG"] ??= ":4096:8";
+  }
   const native = new addon.Executable();
   const parameters = nativeParameters(graph, state, options);
   await inKind(() => native.load(parameters, nativeOptions(options, device)));
@@ -44,10 +54,22 @@ async function load(
 
 function checkDevice(device: Device, cudaDevices: number): string {
   if (device === "cpu") return device;
-  const [, index = "0"] = device.split(":");
+  const match = /^cuda(?::(\d+))?$/.exec(device);
+  if (match === null) throw invalidArgument("device", "cpu, cuda or cuda:N", device);
+  const [, index = "0"] = match;
   if (Number(index) < cudaDevices) return `cuda:${index}`;
   const found = cudaDevices === 0 ? "no CUDA device" : `${cudaDevices} of them`;
   throw new RepkitError("environment", `device ${device}: libtorch finds ${found}`);
+}
+
+function checkOptions({ threads, training = {} }: LoadOptions): void {
+  checkNumber("threads", threads, { from: 1 });
+  checkNumber("momentum", training.momentum, { from: 0 });
+  checkNumber("labelSmoothing", training.labelSmoothing, { from: 0, to: 1 });
+  checkNumber("auxiliaryWeight", training.auxiliaryWeight);
+  checkNumber("penaltyWeight", training.penaltyWeight);
+  checkNumber("clipNorm", training.clipNorm, { from: 0 });
+  checkNumber("emaDecay", training.emaDecay, { from: 0, to: 1 });
 }
 
 function nativeParameters(
@@ -74,7 +96,7 @@ function nativeOptions(options: LoadOptions, device: string): NativeOptions {
   return {
     device,
     precision: options.precision ?? "fp32",
-    threads: options.threads ?? 0,
+    threads: options.threads ?? availableParallelism(),
     deterministic: options.deterministic ?? false,
     checkFinite: options.checkFinite ?? false,
     momentum: training.momentum ?? 0.9,

@@ -11,7 +11,7 @@ import {
   type Images,
   type StateSource,
 } from "../../graph/index.js";
-import { checkImages, checkLabels, checkObjective } from "../checks.js";
+import { checkImages, checkLabels, checkNumber, checkObjective } from "../checks.js";
 import type {
   Batch,
   BatchResult,
@@ -38,8 +38,9 @@ export class TorchExecutable implements Executable {
   readonly #native: NativeExecutable;
   readonly #graph: Graph;
   readonly #options: LoadOptions;
-  /** By the ids that they keep, in the order of their indices. */
+  /** By the ids that they keep. */
   readonly #plans = new Map<string, { readonly index: number; readonly added: Promise<unknown> }>();
+  #planCount = 0;
 
   constructor(native: NativeExecutable, graph: Graph, options: LoadOptions) {
     this.#native = native;
@@ -65,6 +66,8 @@ export class TorchExecutable implements Executable {
     if (this.#options.training === undefined) {
       throw usageError("this executable was loaded without training options");
     }
+    checkNumber("learningRate", learningRate);
+    checkNumber("gradientScale", gradientScale);
     checkLabels(this.#graph, labels, checkImages(this.#graph, images));
     const target = nativeLabels(labels);
     return this.#run([], (plan) =>
@@ -74,7 +77,7 @@ export class TorchExecutable implements Executable {
 
   async differentiate(images: Images | undefined, objective: Objective): Promise<Differentiation> {
     const count = images === undefined ? undefined : checkImages(this.#graph, images);
-    checkObjective(this.#graph, objective, count ?? 0);
+    checkObjective(this.#graph, objective, count);
     const found = await this.#run([], (plan) =>
       this.#native.differentiate(plan, images, nativeObjective(objective)),
     );
@@ -87,10 +90,18 @@ export class TorchExecutable implements Executable {
     };
   }
 
-  /** A training step at learning rate 0, timed by op: where the time goes. */
+  /**
+   * Where the time goes, by op: of a training step at learning rate 0 where the executable trains, else
+   * of an evaluation. On the CPU alone; a CUDA device works on its own time.
+   */
   async profile({ images, labels }: Batch): Promise<readonly ProfileRow[]> {
+    const { device = "cpu", training } = this.#options;
+    if (device !== "cpu") throw usageError("profile: expected the device cpu");
     checkLabels(this.#graph, labels, checkImages(this.#graph, images));
-    return this.#run([], (plan) => this.#native.profile(plan, images, nativeLabels(labels)));
+    const target = nativeLabels(labels);
+    return this.#run([], (plan) =>
+      this.#native.profile(plan, images, target, training !== undefined),
+    );
   }
 
   async state(): Promise<ExecutableState> {
@@ -127,8 +138,11 @@ export class TorchExecutable implements Executable {
     const key = keep.toSorted((a, b) => a - b).join();
     const known = this.#plans.get(key);
     if (known !== undefined) return known;
-    const index = this.#plans.size;
-    const plan = { index, added: this.#native.addPlan(lower(this.#graph, keep)) };
+    const index = this.#planCount++;
+    const added = this.#native.addPlan(index, lower(this.#graph, keep));
+    // One that could not be added may be tried again.
+    added.catch(() => this.#plans.delete(key));
+    const plan = { index, added };
     this.#plans.set(key, plan);
     return plan;
   }

@@ -18,7 +18,9 @@ export async function withLock<T>(
     if (isFirst) onWait();
     await sleep(POLL_MS);
   }
+  held.add(file);
   const release = () => {
+    held.delete(file);
     rmSync(file, { force: true });
   };
   process.once("exit", release);
@@ -29,6 +31,8 @@ export async function withLock<T>(
     release();
   }
 }
+
+const held = new Set<string>();
 
 function acquire(file: string): boolean {
   try {
@@ -45,7 +49,9 @@ function acquire(file: string): boolean {
 function isAbandoned(file: string): boolean {
   try {
     const pid = Number(readFileSync(file, "utf8"));
-    if (pid === 0) return Date.now() - statSync(file).mtimeMs > GRACE_MS;
+    // A container's next process may bear the number of the one before.
+    if (pid === process.pid) return !held.has(file);
+    if (!Number.isInteger(pid) || pid <= 0) return Date.now() - statSync(file).mtimeMs > GRACE_MS;
     process.kill(pid, 0);
     return false;
   } catch (error) {

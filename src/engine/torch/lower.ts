@@ -23,7 +23,7 @@ export interface Plan {
   readonly activations: readonly Step[];
   /** Weights that outputs alone need (penalties), after the activations. */
   readonly penalties: readonly Step[];
-  /** Computed weights that activations read. */
+  /** Computed weights that activations or penalties read. */
   readonly boundaries: readonly number[];
   readonly outputs: readonly {
     readonly name: string;
@@ -114,6 +114,8 @@ export function lower(graph: Graph, keep: readonly number[] = []): Plan {
     activationIds.map(({ id }) => id),
   );
   weights.reverse();
+  const penalties = weights.filter(({ output }) => !early.has(output));
+  const readLater = new Set([...activations, ...penalties].flatMap(allReadsOf));
   return {
     slots: lowering.slots,
     parameterSlots: parameters.map(({ id }) => (needed.has(id) ? id : -1)),
@@ -125,13 +127,10 @@ export function lower(graph: Graph, keep: readonly number[] = []): Plan {
     activations: releasing(activations.reverse(), new Set(wanted), (slot) =>
       isActivation(graph, slot),
     ),
-    penalties: releasing(
-      weights.filter(({ output }) => !early.has(output)),
-      new Set(),
-    ),
+    penalties: releasing(penalties, new Set()),
     boundaries: weights
       .map(({ output }) => output)
-      .filter((slot) => activations.some((step) => readsOf(step).includes(slot))),
+      .filter((slot) => early.has(slot) && readLater.has(slot)),
     outputs: graph.outputs.map(({ name, value }) => ({
       name,
       slot: value,
@@ -212,6 +211,11 @@ function releasing(
 
 function readsOf({ inputs, branches = [] }: Draft): readonly number[] {
   return [...inputs, ...branches.map(({ x }) => x)];
+}
+
+function allReadsOf({ inputs, branches = [] }: Draft): readonly number[] {
+  const weights = branches.flatMap((one) => [one.gamma, one.beta, one.runningMean, one.runningVar]);
+  return [...inputs, ...branches.map(({ x }) => x), ...weights];
 }
 
 function reachable(graph: Graph, wanted: readonly number[]): ReadonlySet<number> {

@@ -48,8 +48,7 @@ export interface ProfileRow {
 /** A thread with a loaded graph. Promises reject with `{message, kind}`, kinds as in src/errors.ts. */
 export interface NativeExecutable {
   load(parameters: readonly NativeParameter[], options: NativeOptions): Promise<void>;
-  /** Its index is the number of plans before it. */
-  addPlan(plan: Plan): Promise<void>;
+  addPlan(index: number, plan: Plan): Promise<void>;
   infer(
     plan: number,
     images: NativeTensor,
@@ -78,8 +77,13 @@ export interface NativeExecutable {
     readonly updates: NamedTensors;
     readonly imageGradient?: Tensor;
   }>;
-  /** A training step at learning rate 0, timed op by op; longest first. */
-  profile(plan: number, images: NativeTensor, labels: NativeTensor): Promise<readonly ProfileRow[]>;
+  /** A training step at learning rate 0, or an evaluation, timed op by op; longest first. */
+  profile(
+    plan: number,
+    images: NativeTensor,
+    labels: NativeTensor,
+    training: boolean,
+  ): Promise<readonly ProfileRow[]>;
   state(): Promise<{
     readonly state: NamedTensors;
     readonly momentum: NamedTensors;

@@ -75,7 +75,15 @@ export function linkFlags({ libraryDir, libraries }: LibTorch): readonly string[
     return ["-bundle", "-undefined", "dynamic_lookup", ...search, ...names];
   }
   // CUDA's kernels register themselves when their library loads, and nothing in the addon names them.
-  return ["-shared", ...openMpFlags(), ...search, "-Wl,--no-as-needed", ...names];
+  // A worker thread that ends unloads its addons; the allocator that ATen was given must stay.
+  return [
+    "-shared",
+    "-Wl,-z,nodelete",
+    ...openMpFlags(),
+    ...search,
+    "-Wl,--no-as-needed",
+    ...names,
+  ];
 }
 
 /** ATen's parallel loops are templates over OpenMP. */

@@ -66,6 +66,16 @@ export function describeLifecycle(subject: Subject): void {
       await network.dispose();
     });
 
+    it("a state from before the first update puts back that there was no momentum", async () => {
+      const network = await start();
+      const { state, momentum, ema } = await network.state();
+      const losses = await train(network, [0, 1, 2]);
+      await network.restore({ state, momentum, ...(ema === undefined ? {} : { ema }) });
+      expect((await network.state()).momentum.size).toBe(0);
+      expect(await train(network, [0, 1, 2])).toEqual(losses);
+      await network.dispose();
+    });
+
     it("a state is a copy, and so is what was loaded", async () => {
       const given = filledState(graph);
       const before = filledState(graph);

@@ -91,6 +91,16 @@ export function describeRefusals(subject: Subject): void {
         const outputGradient = soft([4, CLASSES - 1]);
         await expectRefusal(() => network.differentiate(images, { outputGradient }));
       });
+
+      it.each([
+        { training: { labelSmoothing: 2 } },
+        { training: { clipNorm: -1 } },
+        { training: { emaDecay: Number.NaN } },
+        { threads: 0 },
+      ])("an option out of range: %j", async (options) => {
+        const failure = await failureOf(() => load(subject, graph, state, options));
+        expect(failure.kind).toBe("usage");
+      });
     }
 
     it.each<[string, (state: State) => void]>([

@@ -1,6 +1,6 @@
 // Whole networks in training: one step's loss and gradients, then five steps of SGD.
 
-import { beforeAll, describe, it } from "@jest/globals";
+import { afterAll, beforeAll, describe, it } from "@jest/globals";
 
 import type { Differentiation, Precision } from "../../../src/engine/types.js";
 import { type Graph, type Tensor, toFloat64 } from "../../../src/graph/index.js";
@@ -35,7 +35,7 @@ export function describeTraining(subject: Subject, names = trainedModels()): voi
     const reference = readModel(name);
     const train = reference.train!;
     const { graph } = buildModel({ ...reference, imageSize: 64 });
-    let step: Differentiation;
+    let step: Differentiation | undefined;
 
     beforeAll(async () => {
       const network = await load(subject, graph, filledState(graph));
@@ -44,15 +44,18 @@ export function describeTraining(subject: Subject, names = trainedModels()): voi
       await network.dispose();
     }, TIMEOUT);
 
+    // Gradients of all networks at once would fill the memory.
+    afterAll(() => (step = undefined));
+
     it("has the reference's logits and loss", () => {
       const report = new Report();
       const limit = trainedLogitsLimit(subject.precision, graph, train);
-      compareHead(report, step.outputs.get("logits")!, train, limit);
+      compareHead(report, step!.outputs.get("logits")!, train, limit);
       // The loss of one image changes by no more than twice as much as its logits.
       const own = TWICE * abs(train.loss - train.loss_f64);
       const exact = EXACT.loss * train.loss_f64;
       const allowed = subject.precision === "fp64" ? exact : own + 2 * limit;
-      report.within("loss", step.loss! - train.loss_f64, allowed);
+      report.within("loss", step!.loss! - train.loss_f64, allowed);
       report.expectNothing();
     });
 
@@ -62,16 +65,16 @@ export function describeTraining(subject: Subject, names = trainedModels()): voi
       it(
         "has the reference's gradients",
         async () => {
-          const strict = compareGradients(subject.precision, step.gradients, train, new Set());
+          const strict = compareGradients(subject.precision, step!.gradients, train, new Set());
           if (strict.isEmpty || subject.precision === "fp64") return strict.expectNothing();
           const spoilt = await spoiltParameters(subject, graph, fillInput("train_input", BATCH));
-          compareGradients(subject.precision, step.gradients, train, spoilt).expectNothing();
+          compareGradients(subject.precision, step!.gradients, train, spoilt).expectNothing();
         },
         TIMEOUT,
       );
 
       it("has the reference's running statistics", () => {
-        compareStatistics(step, train);
+        compareStatistics(step!, train);
       });
 
       if (isStepped(name, subject.precision)) {

@@ -138,6 +138,24 @@ describe("every plan", () => {
     expect(plan.boundaries.toSorted((a, b) => a - b)).toEqual(convolved.toSorted((a, b) => a - b));
   });
 
+  it("parts a computed weight from its parameters where a penalty reads it too", () => {
+    const scope = new GraphBuilder().root();
+    const kernel = scope.param("kernel", [4, 4, 1, 1], {
+      init: { kind: "constant", value: 1 },
+      decay: "kernel",
+    });
+    const sum = scope.add([kernel, kernel]);
+    const doubled = scope.add([sum, sum]);
+    const graph = scope.builder.build({
+      y: scope.conv2d(scope.input([4, 8, 8]), doubled, undefined),
+      penalty: scope.einsum("oihw,oihw->", [sum, sum]),
+    });
+    const plan = lower(graph);
+    expect(plan.boundaries.map((slot) => graph.nodes[slot]!.op.kind)).toEqual(["add", "add"]);
+    expect(kinds(plan.weights)).toEqual(["add", "add"]);
+    expect(kinds(plan.penalties)).toEqual(["einsum"]);
+  });
+
   it("leaves out what no output needs", () => {
     const plan = lower(
       graphOf((scope, x) => {

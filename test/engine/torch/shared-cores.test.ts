@@ -18,6 +18,7 @@ test("and sleep soon where others keep more than half of the cores busy", () => 
 test("or where REPKIT_SHARED_CPU says so", () => {
   expect(after({ REPKIT_SHARED_CPU: "1" }, 0, 4)).toEqual({ isSaid: true, spins: "10000" });
   expect(after({ REPKIT_SHARED_CPU: "" }, 0, 4).isSaid).toBe(false);
+  expect(after({ REPKIT_SHARED_CPU: "0" }, 9, 4).isSaid).toBe(false);
 });
 
 test("what the user has set stays", () => {
