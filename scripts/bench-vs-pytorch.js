@@ -16,6 +16,7 @@ import { parseArgs } from "node:util";
 import { PyTorch } from "./pytorch-peer.js";
 
 import { buildModel, initialState, saveCheckpoint } from "repkit";
+import { chooseEngine } from "repkit/engine";
 import { graphToJson } from "repkit/graph";
 
 const { values: options } = parseArgs({
@@ -50,15 +51,11 @@ const SETTINGS = [
 /** What the reference scripts do; what the ratios are to. */
 const REFERENCE = "pytorch_nchw_fp32";
 
-// From the build, by address: the package does not export these.
+// From the build, by address: the package does not export this.
 /** @type {unknown} */
 const benchModule = await import(new URL("../dist/bench/index.js", import.meta.url).href);
 const { LEARNING_RATE, median, randomBatch, TRAINING } =
   /** @type {typeof import("../src/bench/index.js")} */ (benchModule);
-/** @type {unknown} */
-const engineModule = await import(new URL("../dist/engine/index.js", import.meta.url).href);
-const { chooseEngine } = /** @type {typeof import("../src/engine/index.js")} */ (engineModule);
-
 const threads = Number(options.threads);
 /** What steers thread pools and kernels of either side. */
 const environment = Object.fromEntries(
