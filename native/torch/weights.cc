@@ -5,23 +5,30 @@
 namespace repkit {
 namespace {
 
-constexpr auto channels_last = at::MemoryFormat::ChannelsLast;
-
 at::Tensor per_row(const at::Tensor& scale, int64_t dimensions) {
   std::vector<int64_t> shape(dimensions, 1);
   shape[0] = -1;
   return scale.view(shape);
 }
 
-// first [T, I/g, 1, 1], second [O, T/g, K, K] -> [O, I/g, K, K]: `second` is a batch of O images with T/g
-// channels, which a 1x1 convolution maps to I/g. In channels_last that is one GEMM.
-at::Tensor compose_pointwise(const at::Tensor& first, const at::Tensor& second) {
-  return at::conv2d(second.contiguous(channels_last), first.transpose(0, 1));
+// first [T, I/g, 1, 1], second [O, T/g, K, K] -> [O, I/g, K, K]: in each group the taps of `second` are pixels of
+// T/g channels, which a 1x1 convolution maps to I/g. In channels_last and without groups that is one GEMM, by
+// oneDNN: how its rows are called images is free, and a few images of many pixels are fastest.
+at::Tensor compose_pointwise(const at::Tensor& first, const at::Tensor& second, int64_t groups) {
+  constexpr int64_t images = 16;  // fewer, and one thread would go through im2col (activations.cc)
+  const int64_t outputs = second.size(0) / groups, inner = second.size(1), inputs = first.size(1);
+  const int64_t height = second.size(2), width = second.size(3);
+  const auto by_group = second.reshape({groups, outputs, inner, height, width});
+  const int64_t count = outputs * height * width % images == 0 ? images : 1;
+  const auto rows = by_group.permute({1, 3, 4, 0, 2}).reshape({count, 1, -1, groups * inner});
+  const auto kernel = first.reshape({groups, inner, inputs}).transpose(1, 2).reshape({groups * inputs, inner, 1, 1});
+  const auto y = at::conv2d(rows.permute({0, 3, 1, 2}), kernel, {}, {1, 1}, at::IntArrayRef{0, 0}, {1, 1}, groups);
+  const auto mapped = y.permute({0, 2, 3, 1}).reshape({outputs, height, width, groups, inputs});
+  return mapped.permute({3, 0, 4, 1, 2}).reshape({groups * outputs, inputs, height, width});
 }
 
 // first [T, I/g, h, w], second [O, T/g, H, W] -> [O, I/g, h+H-1, w+W-1] of one group.
 at::Tensor compose(const at::Tensor& first, const at::Tensor& second, bool correlate) {
-  if (first.size(2) == 1 && first.size(3) == 1) return compose_pointwise(first, second);
   const auto kernel = correlate ? second : second.flip({2, 3});
   const auto images = first.transpose(0, 1);
   const Pair padding{second.size(2) - 1, second.size(3) - 1};
@@ -29,6 +36,7 @@ at::Tensor compose(const at::Tensor& first, const at::Tensor& second, bool corre
 }
 
 at::Tensor compose_kernels(const at::Tensor& first, const at::Tensor& second, const Step& step) {
+  if (first.size(2) == 1 && first.size(3) == 1) return compose_pointwise(first, second, step.groups);
   if (step.groups == 1) return compose(first, second, step.correlate);
   const auto firsts = first.chunk(step.groups, 0);
   const auto seconds = second.chunk(step.groups, 0);
