@@ -17,6 +17,8 @@ const COUNT = 6;
 const images = floatImages("images", COUNT);
 const classes = classLabels(COUNT);
 
+const RATE = 0.5;
+
 export function describeLosses(subject: Subject): void {
   const close = { relative: SUMS * ROUNDOFF[subject.precision] };
 
@@ -98,6 +100,28 @@ export function describeLosses(subject: Subject): void {
           sum(plain.gradients.get(name)!, scaled(gradient, penaltyWeight)),
           close,
         );
+      }
+
+      // The update goes along that gradient, the penalty once, in one batch or gathered over two.
+      for (const batches of [1, 2]) {
+        const training = { momentum: 0, penaltyWeight };
+        const trained = await load(subject, graph, filledState(graph), { training });
+        for (let batch = 1; batch <= batches; batch++) {
+          const gathering = { update: batch === batches, gradientScale: 1 / batches };
+          await trained.trainStep(
+            { images, labels: classes },
+            { learningRate: RATE, ...gathering },
+          );
+        }
+        const after = (await trained.state()).state;
+        await trained.dispose();
+        // The second batch finds running statistics that the first has moved, which customL2 reads.
+        if (batches === 2 && penalty === "customL2") continue;
+        for (const name of own.gradients.keys()) {
+          const before = filledState(graph).get(name)!;
+          const expected = sum(before, scaled(gradients.get(name)!, -RATE));
+          expect(after.get(name)!).toBeCloseToTensor(expected, close);
+        }
       }
     });
   });

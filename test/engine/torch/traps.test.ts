@@ -29,23 +29,24 @@ async function differentiate(engine: Engine, graph: Graph, count: number, precis
 
 describeTorch("torch traps", (engine) => {
   // oneDNN's channels_last weight gradient writes past its workspace there; NaN or a crash would show.
-  it.each([1, 3, 8, 15])(
+  it.each([3, 15])(
     "strided 1x1 convolution of %d channels: weight gradient",
     async (channels) => {
-      const graph = graphOf(channels, 32, (scope, x) =>
+      const graph = graphOf(channels, 224, (scope, x) =>
         conv(scope, "conv", x, { out: 48, kernel: 1, stride: 2 }),
       );
       const exact = await differentiate(engine, graph, 8, "fp64");
-      for (let time = 0; time < 5; time++) {
+      for (let time = 0; time < 3; time++) {
         const found = await differentiate(engine, graph, 8, "fp32");
-        // Sums of 8 * 16 * 16 products, whose rounding grows like the root of their number.
-        const relative = Math.sqrt(8 * 16 * 16) * 2 ** -24;
+        // Sums of 8 * 112 * 112 products, whose rounding grows like the root of their number.
+        const relative = Math.sqrt(8 * 112 * 112) * 2 ** -24;
         expect(found.gradients.get("conv.weight")!).toBeCloseToTensor(
           exact.gradients.get("conv.weight")!,
           { relative },
         );
       }
     },
+    60_000,
   );
 
   // ATen's own are a running float32 sum, wrong by 1e-3 here.
