@@ -28,7 +28,7 @@ export {
   parametersOf,
 } from "./parameters.js";
 export { printGraph, valueName } from "./print.js";
-export { randomStream } from "./random.js";
+export { randomStream } from "../util/random.js";
 export {
   elementCount,
   formatShape,

@@ -1,5 +1,5 @@
 /** The state of a graph: which parameters it has, and what they are before training. */
-import { randomStream } from "./random.js";
+import { randomStream } from "../util/random.js";
 import { elementCount, type State, type Tensor, type TensorData } from "./tensor.js";
 import type { Fill, Graph, Initialiser, ParamOp } from "./types.js";
 
