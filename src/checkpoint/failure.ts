@@ -1,5 +1,8 @@
 /** The one kind of error that reading a weights file ends with, and its machine-readable reasons. */
 import { fileError, type RepkitError } from "../errors.js";
+import { printable } from "../util/printable.js";
+
+export { printable };
 
 export type ReadFailure =
   | "unreadable" // no such file, no permission, not a regular file
@@ -26,14 +29,4 @@ export function readFailure(
   facts: FailureFacts = {},
 ): RepkitError {
   return fileError(path, printable(problem), { details: { reason, ...facts } });
-}
-
-const MAX_PROBLEM = 2000; // characters
-
-/** Names come from the file: neither their length nor their control characters reach a terminal. */
-export function printable(text: string, longest = MAX_PROBLEM): string {
-  const short = text.length > longest ? `${text.slice(0, longest)}...` : text;
-  return short.replace(/\p{Cc}|\p{Cf}|\p{Zl}|\p{Zp}/gu, (character) => {
-    return `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`;
-  });
 }

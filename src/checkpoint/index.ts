@@ -2,7 +2,7 @@
  * Checkpoints. Containers: safetensors and PyTorch files, read by slices and written atomically.
  * Models: what network a file holds, loaded and saved as such.
  */
-export { writeFileAtomically, type ByteSink } from "./atomic-write.js";
+export { writeFileAtomically, type ByteSink } from "../util/atomic-write.js";
 export type {
   ContainerKind,
   ExtraKey,

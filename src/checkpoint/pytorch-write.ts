@@ -6,7 +6,7 @@
  * Reference: torch/_weights_only_unpickler.py of PyTorch.
  */
 import { elementCount } from "../graph/tensor.js";
-import { writeFileAtomically } from "./atomic-write.js";
+import { writeFileAtomically } from "../util/atomic-write.js";
 import type { WritableDType } from "./dtypes.js";
 import { planEntries, type PlannedEntry, type TensorEntry } from "./entries.js";
 import { ZipWriter } from "./zip-write.js";

@@ -10,7 +10,7 @@ import { isUtf8 } from "node:buffer";
 
 import { RepkitError } from "../errors.js";
 import { formatShape, type Tensor } from "../graph/tensor.js";
-import { writeFileAtomically } from "./atomic-write.js";
+import { writeFileAtomically } from "../util/atomic-write.js";
 import { ByteFile } from "./byte-file.js";
 import type { StoredDType, TensorFile, TensorInfo } from "./container.js";
 import { allocateElements, decodeElements, DTYPE_BYTES, isStoredDType } from "./dtypes.js";

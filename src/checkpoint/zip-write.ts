@@ -6,7 +6,7 @@
 import { crc32 } from "node:zlib";
 
 import { RepkitError } from "../errors.js";
-import type { ByteSink } from "./atomic-write.js";
+import type { ByteSink } from "../util/atomic-write.js";
 
 const ALIGNMENT = 64; // bytes
 const PADDING_FIELD = 0x4246; // "FB", the id PyTorch pads with

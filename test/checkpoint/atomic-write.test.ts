@@ -1,71 +1,26 @@
-// Writing files atomically: whatever goes wrong, the old file or the new one is there, whole.
+// Checkpoints are written atomically: whatever goes wrong, the old file or the new one is there, whole.
 
 import { spawn } from "node:child_process";
-import {
-  chmodSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  statSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { readdirSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { fileURLToPath } from "node:url";
 
 import { describe, expect, it } from "@jest/globals";
-import { transformFileSync } from "@swc/core";
 
-import { openTensorFile, writeFileAtomically, writePyTorch } from "../../src/checkpoint/index.js";
-import { refusal, temporaryFolder } from "./support.js";
+import { openTensorFile, writePyTorch } from "../../src/checkpoint/index.js";
+import { compileSources } from "../helpers/compiled.js";
+import { temporaryFolder } from "./support.js";
 
 const folder = temporaryFolder();
+const list = (): string[] => readdirSync(folder.path()).sort();
 
-/** A fresh folder; `list()` are the names in it, temporary files too. */
-function scratch(name: string): { at: (file: string) => string; list: () => string[] } {
-  const path = join(folder.path(), name);
-  mkdirSync(path);
-  return { at: (file) => join(path, file), list: () => readdirSync(path).sort() };
-}
-
-const text = (path: string): string => readFileSync(path, "utf8");
-
-describe("writeFileAtomically", () => {
-  it("puts the chunks together, in a new file or in the place of an old one", () => {
-    const { at, list } = scratch("new");
-    for (const last of ["c", "d"]) {
-      const positions: number[] = [];
-      writeFileAtomically(at("f"), (sink) => {
-        for (const chunk of ["a", "", "bb", last]) {
-          positions.push(sink.position);
-          sink.write(Buffer.from(chunk));
-        }
-      });
-      expect(positions).toEqual([0, 1, 1, 3]);
-      expect(text(at("f"))).toBe(`abb${last}`);
-      expect(list()).toEqual(["f"]);
-    }
-  });
-
-  it("leaves the old file and nothing else where the writer fails in the middle", () => {
-    const { at, list } = scratch("failing");
-    writeFileSync(at("f"), "old");
+describe("a tensor that cannot be had", () => {
+  it("leaves no file", () => {
     const failure = new Error("no more tensors");
-    expect(() =>
-      writeFileAtomically(at("f"), (sink) => {
-        sink.write(Buffer.alloc(1 << 20));
-        throw failure;
-      }),
-    ).toThrow(failure);
-    expect(text(at("f"))).toBe("old");
-    expect(list()).toEqual(["f"]);
-
     const entry = { shape: [1], dtype: "F32" } as const;
     expect(() =>
-      writePyTorch(at("g"), [
+      writePyTorch(join(folder.path(), "g.pth"), [
         { name: "a", ...entry, tensor: () => ({ shape: [1], data: Float32Array.of(1) }) },
         {
           name: "b",
@@ -76,96 +31,27 @@ describe("writeFileAtomically", () => {
         },
       ]),
     ).toThrow(failure);
-    expect(list()).toEqual(["f"]);
-  });
-
-  it("keeps the mode of an existing file", () => {
-    const { at } = scratch("mode");
-    writeFileSync(at("f"), "old");
-    chmodSync(at("f"), 0o640);
-    writeFileAtomically(at("f"), (sink) => sink.write(Buffer.from("new")));
-    expect(statSync(at("f")).mode & 0o777).toBe(0o640);
-    expect(text(at("f"))).toBe("new");
-  });
-
-  it("writes through symbolic links, also one that leads nowhere yet", () => {
-    const { at, list } = scratch("links");
-    mkdirSync(at("there"));
-    writeFileSync(at("there/f"), "old");
-    symlinkSync("there/f", at("link"));
-    symlinkSync("link", at("chain"));
-    symlinkSync("there/g", at("dangling"));
-    writeFileAtomically(at("chain"), (sink) => sink.write(Buffer.from("new")));
-    writeFileAtomically(at("dangling"), (sink) => sink.write(Buffer.from("g")));
-    expect(readlinkSync(at("chain"))).toBe("link");
-    expect(readlinkSync(at("link"))).toBe("there/f");
-    expect(text(at("there/f"))).toBe("new");
-    expect(text(at("there/g"))).toBe("g");
-    expect(readdirSync(at("there")).sort()).toEqual(["f", "g"]);
-    expect(list()).toEqual(["chain", "dangling", "link", "there"]);
-  });
-
-  it("refuses what a rename would destroy or cannot reach", () => {
-    const { at, list } = scratch("refused");
-    mkdirSync(at("folder"));
-    symlinkSync("loop", at("loop"));
-    const write = (path: string) =>
-      refusal(() => writeFileAtomically(path, (sink) => sink.write(Buffer.from("x"))));
-    expect(write(at("folder")).message).toContain("is a folder");
-    expect(write("/dev/null").message).toContain("is not a regular file");
-    expect(write(at("missing/f")).message).toContain(`the folder ${at("missing")} does not exist`);
-    expect(write(at("loop")).message).toContain("too many symbolic links");
-    expect(write(at("n".repeat(300))).message).toContain("the name is too long");
-    writeFileSync(at("f"), "");
-    expect(write(at("f/g")).message).toContain("is not a folder");
-    expect(write(at("folder")).reason).toBe("unwritable");
-    expect(list()).toEqual(["f", "folder", "loop"]);
-    expect(statSync("/dev/null").isCharacterDevice()).toBe(true);
-  });
-
-  // Root may write everywhere.
-  (process.getuid?.() === 0 ? it.skip : it)("respects write protection", () => {
-    const { at } = scratch("protected");
-    writeFileSync(at("f"), "old");
-    chmodSync(at("f"), 0o444);
-    const { message } = refusal(() => writeFileAtomically(at("f"), () => undefined));
-    expect(message).toContain("permission denied");
-    expect(text(at("f"))).toBe("old");
-  });
-
-  // /dev/full is a device, so a full file system has to be a real one; Linux limits file sizes instead.
-  it("says so where the space ends", async () => {
-    const { at, list } = scratch("full");
-    writeFileSync(at("f"), "old");
-    const script = compiled(`
-      import { writeFileAtomically } from "./checkpoint/atomic-write.js";
-      process.on("SIGXFSZ", () => {});
-      try {
-        writeFileAtomically(${JSON.stringify(at("f"))}, (sink) => sink.write(Buffer.alloc(1 << 20)));
-      } catch (error) {
-        console.log(error.kind, error.message);
-      }`);
-    const child = spawn("sh", ["-c", `ulimit -f 64; exec "${process.execPath}" "${script}"`]);
-    let output = "";
-    child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
-    await new Promise((resolve) => child.on("close", resolve));
-    expect(output).toMatch(/^file .*\/f: cannot write: /);
-    expect(text(at("f"))).toBe("old");
-    expect(list()).toEqual(["f"]);
+    expect(list()).toEqual([]);
   });
 });
 
 describe("a process killed while it writes", () => {
   it("leaves the old checkpoint or the new one", async () => {
-    const { at, list } = scratch("killed");
-    const script = compiled(`
+    compileSources(join(folder.path(), "sources"), [
+      ...["errors.ts", "graph/tensor.ts", "util", "checkpoint"],
+    ]);
+    const path = join(folder.path(), "w.pth");
+    const script = folder.place(
+      "sources/script.js",
+      Buffer.from(`
       import { writePyTorch } from "./checkpoint/pytorch-write.js";
       const tensor = (value) => ({ shape: [1 << 20], data: new Float32Array(1 << 20).fill(value) });
       for (let round = 1; ; round++) {
         const entries = Array.from({ length: 8 }, (_, i) => ({ name: "w" + i, tensor: tensor(round) }));
-        writePyTorch(${JSON.stringify(at("w.pth"))}, entries);
+        writePyTorch(${JSON.stringify(path)}, entries);
         if (round === 1) console.log("started");
-      }`);
+      }`),
+    );
     for (let attempt = 0; attempt < 5; attempt++) {
       const child = spawn(process.execPath, [script]);
       await new Promise((resolve) => child.stdout.once("data", resolve));
@@ -173,7 +59,7 @@ describe("a process killed while it writes", () => {
       child.kill("SIGKILL");
       await new Promise((resolve) => child.once("close", resolve));
 
-      const file = openTensorFile(at("w.pth"));
+      const file = openTensorFile(path);
       expect(file.tensors.size).toBe(8);
       const values = Array.from(file.tensors.keys(), (name) =>
         Float32Array.from(file.get(name)!.data as Float32Array),
@@ -185,33 +71,7 @@ describe("a process killed while it writes", () => {
       ).toBe(true);
     }
     expect(
-      list().every((name) => name === "w.pth" || /^\.repkit-[0-9a-f]{16}\.tmp$/.test(name)),
+      list().every((name) => /^(sources|w\.pth)$|^\.repkit-[0-9a-f]{16}\.tmp$/.test(name)),
     ).toBe(true);
   }, 30_000);
 });
-
-let sources: string | undefined;
-let scripts = 0;
-
-/** A script beside compiled sources, for a process of its own. */
-function compiled(code: string): string {
-  if (sources === undefined) {
-    sources = join(folder.path(), "sources");
-    const root = fileURLToPath(new URL("../../src/", import.meta.url));
-    const layer = readdirSync(join(root, "checkpoint")).map((name) => `checkpoint/${name}`);
-    const files = ["errors.ts", "graph/tensor.ts", ...layer];
-    for (const file of files) {
-      const { code: js } = transformFileSync(join(root, file), {
-        swcrc: false,
-        jsc: { target: "es2023", parser: { syntax: "typescript" } },
-      });
-      const target = join(sources, file.replace(/\.ts$/, ".js"));
-      mkdirSync(join(target, ".."), { recursive: true });
-      writeFileSync(target, js);
-    }
-    writeFileSync(join(sources, "package.json"), '{"type":"module"}');
-  }
-  const path = join(sources, `script${scripts++}.js`);
-  writeFileSync(path, code);
-  return path;
-}

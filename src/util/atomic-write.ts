@@ -27,7 +27,7 @@ import {
 import { dirname, join, resolve } from "node:path";
 
 import { fileError, type RepkitError } from "../errors.js";
-import { describeSystemError } from "./byte-file.js";
+import { describeSystemError } from "./system-error.js";
 
 const MAX_LINKS = 40; // as the Linux kernel
 const MAX_WRITE = 1 << 30; // bytes per system call; Node refuses 2^31 and more
