@@ -1,14 +1,8 @@
 /** `repkit doctor`: which engines can run here, what they lack, and the commands that mend it. */
-import { RepkitError } from "../errors.js";
+import type { Problem } from "../addons/addon.js";
+import { type Compiler, diagnoseCompiler } from "../addons/compiler.js";
 import { describeMachine, type Machine } from "./machine.js";
-import { type Compiler, findCompiler } from "./torch/compiler.js";
 import { diagnoseTorch, type LibraryReport } from "./torch/diagnosis.js";
-
-/** Something that is wrong, and the command that mends it. */
-export interface Problem {
-  readonly problem: string;
-  readonly fix?: string;
-}
 
 export interface EngineReport {
   readonly name: string;
@@ -34,15 +28,4 @@ export async function diagnose(env: NodeJS.ProcessEnv = process.env): Promise<Do
   const compiler = diagnoseCompiler(env);
   const { engine, libraries } = await diagnoseTorch({ env, machine, compiler });
   return { ...machine, compiler, engines: [engine], libraries };
-}
-
-function diagnoseCompiler(env: NodeJS.ProcessEnv): DoctorReport["compiler"] {
-  try {
-    const { command, version } = findCompiler(env);
-    return { command, version };
-  } catch (error) {
-    if (!(error instanceof RepkitError)) throw error;
-    const [problem = "", fix] = error.message.split(/[;,] (?:or )?run: /);
-    return { problem, ...(fix === undefined ? {} : { fix }) };
-  }
 }

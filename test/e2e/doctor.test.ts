@@ -18,6 +18,7 @@ interface Report {
   node: string;
   engines: { name: string; ok: boolean; version?: string; problems: { problem: string }[] }[];
   libraries: { source: string; status: string; problem?: string }[];
+  loaders: { name: string; ok: boolean; problems: { problem: string; fix?: string }[] }[];
   compiler: { problem?: string; fix?: string };
 }
 
@@ -68,6 +69,16 @@ describe("repkit doctor", () => {
     expect(compiler.fix).toMatch(/g\+\+|xcode/);
   });
 
+  it("names what the fast way to read images lacks", () => {
+    const { stdout } = repkit(WITHOUT, "doctor");
+    expect(stdout).toMatch(/^jpeg +not there$/m);
+    expect(stdout).toMatch(/^jpeg: the jpeg addon is not built.*; run: .*repkit build jpeg$/m);
+    const nowhere = { ...WITHOUT, REPKIT_LIBJPEG: "/nowhere" };
+    const { loaders } = JSON.parse(repkit(nowhere, "doctor", "--json").stdout) as Report;
+    expect(loaders).toMatchObject([{ name: "jpeg", ok: false }]);
+    expect(loaders[0]?.problems[0]?.problem).toContain("/nowhere has no lib/libjpeg");
+  });
+
   it("here: exits with 0 where an engine can run", () => {
     const { code, stdout } = repkit({}, "doctor", "--json");
     const [engine] = (JSON.parse(stdout) as Report).engines;
@@ -88,6 +99,18 @@ describe("repkit build", () => {
     const { code, stderr } = repkit({ CXX: "/no/such/c++" }, "build", "torch", "--quiet");
     expect(code).toBe(7);
     expect(stderr).toMatch(/^error: (CXX: \/no\/such\/c\+\+ does not run|no libtorch found)/);
+  });
+
+  it("of the jpeg addon without its library exits with 7", () => {
+    const { code, stdout, stderr } = repkit({ REPKIT_LIBJPEG: "/nowhere" }, "build", "jpeg");
+    expect({ code, stdout }).toEqual({ code: 7, stdout: "" });
+    expect(stderr).toMatch(/^error: no libjpeg-turbo found \(\/nowhere has no .*\); run: \S/m);
+  });
+
+  it("of the jpeg addon takes no libtorch", () => {
+    const { code, stderr } = repkit({}, "build", "jpeg", "--libtorch", cache);
+    expect(code).toBe(2);
+    expect(stderr).toContain("--libtorch: the jpeg addon is not linked to it");
   });
 
   it("of an engine that nobody knows is a usage error", () => {

@@ -43,9 +43,12 @@ function setUp(bin: string, env: NodeJS.ProcessEnv = {}, ...args: string[]) {
 const ALWAYS = [
   "setup: would run: npm ci",
   "setup: would run: node bin/repkit.js build torch",
+  "setup: would run: node bin/repkit.js build jpeg",
 ] as const;
 const APT = { "apt-get": "exit 9", "apt-cache": "exit 0", "dpkg-query": "exit 1" };
-const PACKAGES = "libtorch-dev libopenblas0-pthread libgloo-dev";
+const PACKAGES = "libtorch-dev libopenblas0-pthread libgloo-dev libjpeg-dev";
+/** Answers as where that package is there. */
+const INSTALLED = 'case "$*" in *libjpeg-dev) printf installed ;; *) exit 1 ;; esac';
 
 describe("scripts/setup", () => {
   it("on a bare Debian, as root: installs all", () => {
@@ -78,24 +81,26 @@ describe("scripts/setup", () => {
 
   it("where everything is there: installs nothing", () => {
     const bin = machine({ ...APT, "dpkg-query": "printf installed", "c++": "" });
-    expect(setUp(bin).lines).toEqual(["setup: compiler and libtorch are there", ...ALWAYS]);
+    expect(setUp(bin).lines).toEqual(["setup: compiler and libraries are there", ...ALWAYS]);
   });
 
   it("where Python has a torch: installs no other", () => {
-    const bin = machine({ ...APT, "c++": "" });
+    const bin = machine({ ...APT, "dpkg-query": INSTALLED, "c++": "" });
     const torch = fakeLibrary(join(folder, String(count++)));
     writeProgram(bin, "python3", `#!/bin/sh\necho ${torch}\n`);
     expect(setUp(bin).lines.slice(0, 2)).toEqual([
       `setup: libtorch of ${torch}: no other is installed`,
-      "setup: compiler and libtorch are there",
+      "setup: compiler and libraries are there",
     ]);
   });
 
-  it("where a libtorch is named: installs no other", () => {
-    const { lines } = setUp(machine({ ...APT, "c++": "" }), { REPKIT_LIBTORCH: "/opt/libtorch" });
+  it("where a libtorch is named: installs no other, but libjpeg-turbo", () => {
+    const bin = machine({ ...APT, "c++": "", id: "echo 0" });
+    const { lines } = setUp(bin, { REPKIT_LIBTORCH: "/opt/libtorch" });
     expect(lines[0]).toBe(
       "setup: REPKIT_LIBTORCH is /opt/libtorch: no other libtorch is installed",
     );
+    expect(lines[2]).toMatch(/ apt-get install -yq --no-install-recommends libjpeg-dev$/);
   });
 
   it("without apt-get: says what to do and goes on", () => {
@@ -104,6 +109,7 @@ describe("scripts/setup", () => {
     const { status, lines } = setUp(bin);
     expect(status).toBe(0);
     expect(lines[0]).toContain("python3 -m pip install torch");
+    expect(lines[0]).toContain("libjpeg-turbo");
     expect(lines.slice(1)).toEqual(ALWAYS);
   });
 

@@ -52,8 +52,12 @@ export function fakeLibrary(
 
 /** As `fakeLibrary`, with shared libraries that link; they hold nothing. */
 export function linkableLibrary(root: string): string {
-  fakeLibrary(root);
-  for (const name of ["torch", "torch_cpu", "c10"]) {
+  return addLibraries(fakeLibrary(root), ["torch", "torch_cpu", "c10"]);
+}
+
+/** Puts empty shared libraries into `root`/lib, which is there. */
+export function addLibraries(root: string, names: readonly string[]): string {
+  for (const name of names) {
     const file = join(root, "lib", `lib${name}.so`);
     const args = ["-shared", "-fPIC", "-x", "c++", "/dev/null", "-o", file];
     const { status, stderr } = spawnSync("c++", [...args, `-Wl,-soname,lib${name}.so`], {

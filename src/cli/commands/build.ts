@@ -1,10 +1,15 @@
-/** `repkit build torch`: compiles the torch engine's addon, and says what against and where it is. */
+/** `repkit build`: compiles an addon, and says what against and where it is. */
 import { basename } from "node:path";
 
-import { buildAddon, type BuildEvent, type BuildOutcome } from "../../engine/torch/build.js";
-import { cacheFolder, prune } from "../../engine/torch/cache.js";
-import type { Candidate } from "../../engine/torch/discover.js";
+import type { Candidate, Library } from "../../addons/addon.js";
+import type { BuildEvent, BuildOptions, BuildOutcome } from "../../addons/build.js";
+import { cacheFolder, prune } from "../../addons/cache.js";
+import { JPEG_ADDON } from "../../data/jpeg/addon.js";
+import { buildJpegAddon } from "../../data/jpeg/build.js";
+import { buildAddon as buildTorchAddon } from "../../engine/torch/build.js";
 import { describeLibrary } from "../../engine/torch/library.js";
+import { TORCH_ADDON } from "../../engine/torch/target.js";
+import { usageError } from "../../errors.js";
 import type { CommonOptions } from "../options.js";
 import { progressBar } from "../progress.js";
 import { formatBytes } from "../table.js";
@@ -15,58 +20,87 @@ export interface BuildCommandOptions extends CommonOptions {
   readonly clean?: true;
 }
 
-export async function buildCommand(options: BuildCommandOptions): Promise<void> {
+export type Part = "torch" | "jpeg";
+
+export async function buildCommand(part: Part, options: BuildCommandOptions): Promise<void> {
+  if (part !== "torch" && options.libtorch !== undefined) {
+    throw usageError(`--libtorch: the ${part} addon is not linked to it; leave the flag out`);
+  }
   const bar = await progressBar("compiling", options);
   const say = (line: string) => {
     if (options.quiet !== true) process.stderr.write(`${line}\n`);
   };
+  const events = <L extends Library>(title: (library: L) => string): BuildOptions<L> => ({
+    force: options.force === true,
+    onEvent: (event) => {
+      if (event.kind !== "unit") for (const line of eventLines(event, title)) say(line);
+      else if (process.stderr.isTTY) bar.update(event.done, event.total);
+      else say(unitLine(event));
+    },
+  });
   let outcome: BuildOutcome;
   try {
-    outcome = await buildAddon({
-      libtorch: options.libtorch,
-      force: options.force === true,
-      onEvent: (event) => {
-        if (event.kind !== "unit") for (const line of eventLines(event)) say(line);
-        else if (process.stderr.isTTY) bar.update(event.done, event.total);
-        else say(unitLine(event));
-      },
-    });
+    outcome =
+      part === "torch"
+        ? await buildTorchAddon({ ...events(describeLibrary), libtorch: options.libtorch })
+        : await buildJpegAddon(events(({ version }) => `libjpeg-turbo ${version}`));
   } finally {
     bar.stop();
   }
-  const freed = options.clean === true ? prune(cacheFolder(), basename(outcome.folder)) : undefined;
-  const document = options.json === true ? asJson(outcome, freed) : asText(outcome, freed);
+  const addon = part === "torch" ? TORCH_ADDON : JPEG_ADDON;
+  const freed =
+    options.clean === true ? prune(addon, cacheFolder(), basename(outcome.folder)) : undefined;
+  const document = options.json === true ? asJson(part, outcome, freed) : asText(outcome, freed);
   process.stdout.write(document);
 }
 
-function eventLines(event: Exclude<BuildEvent, { kind: "unit" }>): readonly string[] {
-  if (event.kind === "looked") return event.discovery.candidates.map(candidateLine);
+function eventLines<L extends Library>(
+  event: Exclude<BuildEvent<L>, { kind: "unit" }>,
+  title: (library: L) => string,
+): readonly string[] {
+  if (event.kind === "looked") return event.candidates.map((one) => candidateLine(one, title));
   if (event.kind === "waiting") return [`waiting for another build of ${event.folder}`];
-  const { library, compiler, units, jobs, folder } = event;
+  const { target, compiler, units, jobs, folder } = event;
   return [
-    `using ${describeLibrary(library)} in ${library.root}`,
-    `compiling ${units} units as C++${library.cxxStandard}, ${jobs} at a time, with ${compiler.version}`,
+    `using ${target.title} in ${target.library.root}`,
+    `compiling ${units} units as C++${target.cxxStandard}, ${jobs} at a time, with ${compiler.version}`,
     `into ${folder}`,
   ];
 }
 
-function candidateLine(candidate: Candidate): string {
+function candidateLine<L extends Library>(
+  candidate: Candidate<L>,
+  title: (library: L) => string,
+): string {
   const found =
     "library" in candidate
-      ? `${describeLibrary(candidate.library)} in ${candidate.library.root}`
+      ? `${title(candidate.library)} in ${candidate.library.root}`
       : candidate.reason;
   return `${candidate.source}: ${found}`;
 }
 
-function unitLine({ done, total, name, seconds, isReused }: BuildEvent & { kind: "unit" }): string {
+function unitLine({
+  done,
+  total,
+  name,
+  seconds,
+  isReused,
+}: Extract<BuildEvent, { kind: "unit" }>): string {
   const time = isReused ? "unchanged" : `${seconds.toFixed(1)} s`;
   return `[${String(done).padStart(String(total).length)}/${total}] ${name} ${time}`;
 }
 
-function asJson({ path, record, isNew, seconds }: BuildOutcome, freed: number | undefined): string {
+function asJson(part: Part, outcome: BuildOutcome, freed: number | undefined): string {
+  const { path, record, isNew, seconds } = outcome;
   const { version, root, cuda, compiler } = record;
-  const document = { engine: "torch", version, root, cuda, compiler, path, built: isNew, seconds };
-  return `${JSON.stringify(freed === undefined ? document : { ...document, bytes_freed: freed })}\n`;
+  const document = {
+    ...(part === "torch" ? { engine: part } : { loader: part }),
+    ...{ version, root },
+    ...(cuda === undefined ? {} : { cuda }),
+    ...{ compiler, path, built: isNew, seconds },
+    ...(freed === undefined ? {} : { bytes_freed: freed }),
+  };
+  return `${JSON.stringify(document)}\n`;
 }
 
 function asText({ path, isNew, seconds }: BuildOutcome, freed: number | undefined): string {

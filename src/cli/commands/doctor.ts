@@ -1,11 +1,18 @@
 /** `repkit doctor`: what can run here, what is missing, and the command that mends it. */
-import { diagnose, type DoctorReport, type Problem } from "../../engine/doctor.js";
+import type { Problem } from "../../addons/addon.js";
+import { diagnoseJpeg, type LoaderReport } from "../../data/jpeg/diagnosis.js";
+import { diagnose, type DoctorReport } from "../../engine/doctor.js";
 import { RepkitError } from "../../errors.js";
 import type { CommonOptions } from "../options.js";
 import { formatBytes, formatTable } from "../table.js";
 
+interface Report extends DoctorReport {
+  /** Ways to read images that are faster than the one that is always there. */
+  readonly loaders: readonly LoaderReport[];
+}
+
 export async function doctor(options: CommonOptions): Promise<void> {
-  const report = await diagnose();
+  const report: Report = { ...(await diagnose()), loaders: [diagnoseJpeg()] };
   process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : asText(report));
   if (report.engines.some(({ ok }) => ok)) return;
   const problem = report.engines.flatMap(({ problems }) => problems).at(0);
@@ -15,8 +22,9 @@ export async function doctor(options: CommonOptions): Promise<void> {
   );
 }
 
-function asText(report: DoctorReport): string {
-  return `${machineText(report)}\n${engineText(report)}\n${libraryText(report)}${problemList(report)}`;
+function asText(report: Report): string {
+  const tables = [engineText(report), libraryText(report), loaderText(report)];
+  return `${machineText(report)}\n${tables.join("\n")}${problemList(report)}`;
 }
 
 function machineText({ node, platform, system, cpu, memory, compiler }: DoctorReport): string {
@@ -58,9 +66,21 @@ function libraryText({ libraries }: DoctorReport): string {
   );
 }
 
-function problemList({ engines, compiler }: DoctorReport): string {
+function loaderText({ loaders }: Report): string {
+  return formatTable(
+    [{ title: "LOADER" }, { title: "STATE" }, { title: "LIBRARY" }],
+    loaders.map(({ name, ok, version }) => [
+      ...[name, ok ? "ok" : "not there"],
+      version === undefined ? "" : `libjpeg-turbo ${version}`,
+    ]),
+  );
+}
+
+function problemList({ engines, loaders, compiler }: Report): string {
   const problems = [
-    ...engines.flatMap((engine) => engine.problems.map((one) => ({ ...one, of: engine.name }))),
+    ...[...engines, ...loaders].flatMap(({ name, problems }) =>
+      problems.map((one) => ({ ...one, of: name })),
+    ),
     ...("problem" in compiler ? [{ ...compiler, of: "compiler" }] : []),
   ];
   if (problems.length === 0) return "";

@@ -1,13 +1,20 @@
-/** Loads the compiled addon. Nothing else opens a `.node` file, and nothing is compiled here. */
+/** Finds and loads the compiled addon; nothing is compiled here. */
 import { availableParallelism, loadavg } from "node:os";
 
+import { type Build, cachedBuilds, cacheFolder } from "../../addons/cache.js";
+import { isSamePath } from "../../addons/files.js";
+import {
+  type AddonStatus,
+  checkBuild,
+  findCurrent,
+  loadBuild,
+  notBuilt,
+} from "../../addons/find.js";
+import { sourcesHash } from "../../addons/units.js";
 import { RepkitError } from "../../errors.js";
-import { type Build, cachedBuilds, cacheFolder, currentBuild, isUnchanged } from "./cache.js";
 import { namedLibrary, NO_LIBTORCH } from "./discover.js";
-import { isSamePath } from "./library.js";
 import { BUILD_COMMAND } from "./mending.js";
-import { ADDON_SOURCES } from "./package.js";
-import { sourcesHash } from "./units.js";
+import { TORCH_ADDON, torchAddon } from "./target.js";
 
 export interface AddonOptions {
   readonly env?: NodeJS.ProcessEnv;
@@ -15,38 +22,22 @@ export interface AddonOptions {
   readonly sources?: string;
 }
 
-/** What there is to load. */
-export type AddonStatus =
-  | { readonly kind: "ready"; readonly build: Build }
-  | { readonly kind: "stale"; readonly build: Build; readonly problem: string }
-  | { readonly kind: "missing" | "disabled"; readonly problem: string };
-
-/**
- * The build to load: the current one, or the one for REPKIT_LIBTORCH. No process is started for it, so
- * that loading takes milliseconds: a build knows its library and is stale once that changes.
- */
+/** The build to load: the current one, or the one for REPKIT_LIBTORCH. */
 export function findBuild(options: AddonOptions = {}): AddonStatus {
-  const { env = process.env, sources = ADDON_SOURCES } = options;
-  const cache = cacheFolder(env);
+  const { env = process.env } = options;
+  const addon = torchAddon(options.sources);
   const named = namedLibrary(env);
-  if (named?.folder === NO_LIBTORCH) {
+  if (named === undefined) return findCurrent(addon, env);
+  if (named.folder === NO_LIBTORCH) {
     return { kind: "disabled", problem: `${named.source} is "${NO_LIBTORCH}"` };
   }
-  const hash = sourcesHash(sources);
-  const build = named === undefined ? currentBuild(cache) : buildFor(named.folder, cache, hash);
-  if (build === undefined) {
-    const target = named === undefined ? "" : ` for ${named.source}=${named.folder}`;
-    return { kind: "missing", problem: `the torch addon is not built${target}` };
-  }
-  const { library, sourcesHash: builtFrom } = build.record;
-  if (!isUnchanged(build.record)) {
-    const problem = `${library.path}, which the torch addon was built against, is gone or has changed`;
-    return { kind: "stale", build, problem };
-  }
-  if (builtFrom !== hash) {
-    return { kind: "stale", build, problem: "the torch addon was built from other sources" };
-  }
-  return { kind: "ready", build };
+  const hash = sourcesHash(addon.sources);
+  const build = buildFor(named.folder, cacheFolder(env), hash);
+  if (build !== undefined) return checkBuild(addon, build, hash);
+  return {
+    kind: "missing",
+    problem: `${notBuilt(addon)} for ${named.source}=${named.folder}`,
+  };
 }
 
 /** Opens the addon and returns its exports. Throws an `environment` error with the way out. */
@@ -54,23 +45,9 @@ export function loadAddon(options: AddonOptions = {}): unknown {
   const status = findBuild(options);
   if (status.kind === "disabled") throw environmentError(`no torch engine: ${status.problem}`);
   if (status.kind !== "ready") throw environmentError(`${status.problem}; run: ${BUILD_COMMAND}`);
-  const { path } = status.build;
-  const known = loaded.get(path);
-  if (known !== undefined) return known;
   spareSharedCores(options.env);
-  const addon: { exports: unknown } = { exports: {} };
-  try {
-    process.dlopen(addon, path);
-  } catch (error) {
-    const [reason = ""] = String(error instanceof Error ? error.message : error).split("\n");
-    const problem = `the torch addon does not load: ${reason.replace(/^Error: /, "")}`;
-    throw environmentError(`${problem}; run: ${BUILD_COMMAND} --force`, error);
-  }
-  loaded.set(path, addon.exports);
-  return addon.exports;
+  return loadBuild(TORCH_ADDON, status.build);
 }
-
-const loaded = new Map<string, unknown>();
 
 /**
  * Lets OpenMP's threads sleep soon at a barrier where the cores are shared. By default they spin, and
@@ -93,10 +70,12 @@ export function spareSharedCores(
 
 /** Of the builds for this library, the one from these sources, else the newest. */
 function buildFor(root: string, cache: string, hash: string): Build | undefined {
-  const builds = cachedBuilds(cache).filter(({ record }) => isSamePath(record.root, root));
+  const builds = cachedBuilds(TORCH_ADDON, cache).filter(({ record }) =>
+    isSamePath(record.root, root),
+  );
   return builds.find(({ record }) => record.sourcesHash === hash) ?? builds[0];
 }
 
-function environmentError(message: string, cause?: unknown): RepkitError {
-  return new RepkitError("environment", message, cause === undefined ? {} : { cause });
+function environmentError(message: string): RepkitError {
+  return new RepkitError("environment", message);
 }

@@ -1,14 +1,18 @@
 /** What `repkit doctor` says about the torch engine. */
-import { spawnSync } from "node:child_process";
 import { existsSync, realpathSync } from "node:fs";
 import { join } from "node:path";
 
-import type { DoctorReport, EngineReport, Problem } from "../doctor.js";
+import type { Problem } from "../../addons/addon.js";
+import { isSamePath } from "../../addons/files.js";
+import { aptInstall } from "../../addons/mending.js";
+import { probeAddon } from "../../addons/probe.js";
+import type { DoctorReport, EngineReport } from "../doctor.js";
 import type { Machine } from "../machine.js";
 import { type AddonOptions, findBuild } from "./addon.js";
 import { type Candidate, discoverLibrary, type Discovery } from "./discover.js";
-import { inspectLibrary, isSamePath, type LibTorch } from "./library.js";
-import { aptInstall, BUILD_COMMAND, installLibrary } from "./mending.js";
+import { inspectLibrary, type LibTorch } from "./library.js";
+import { BUILD_COMMAND, installLibrary } from "./mending.js";
+import { TORCH_ADDON } from "./target.js";
 
 /** A place where a libtorch could be. */
 export interface LibraryReport {
@@ -45,16 +49,16 @@ export async function diagnoseTorch(situation: TorchSituation): Promise<TorchDia
   const { path, record } = status.build;
   const candidates = withBuilt(discovery.candidates, record.root);
   const libraries = libraryReports(candidates, record.root);
-  const probe = probeAddon(path, env);
+  const probe = probeAddon(TORCH_ADDON, path, env);
   if ("problem" in probe) {
     const problems = [{ problem: probe.problem, fix: `${BUILD_COMMAND} --force` }];
     return { engine: { name: "torch", ok: false, path, problems }, libraries };
   }
-  const { version, cudaDevices } = probe;
+  const { version, cudaDevices } = probe.description as TorchDescription;
   const devices = ["cpu", ...Array.from({ length: cudaDevices }, (_, i) => `cuda:${i}`)];
   const problems = [
     ...blasProblem(candidates, record.root),
-    ...gpuProblem(machine, record.cuda, cudaDevices),
+    ...gpuProblem(machine, record.cuda ?? null, cudaDevices),
   ];
   return { engine: { name: "torch", ok: true, version, devices, path, problems }, libraries };
 }
@@ -107,31 +111,10 @@ function libraryReports(
   });
 }
 
-interface Probe {
+/** Of the addon's `describe()`. */
+interface TorchDescription {
   readonly version: string;
   readonly cudaDevices: number;
-}
-
-/** Loads the addon in a process of its own: a library that crashes takes only that one down. */
-const PROBE = `
-const addon = { exports: {} };
-process.dlopen(addon, process.argv[1]);
-const { version, cudaDevices } = addon.exports.describe();
-process.stdout.write("\\n" + JSON.stringify({ version, cudaDevices }));
-`;
-
-function probeAddon(path: string, env: NodeJS.ProcessEnv): Probe | { readonly problem: string } {
-  const { NODE_OPTIONS: _options, ...clean } = env;
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ["-e", PROBE, path], {
-    encoding: "utf8",
-    env: clean,
-    timeout: 120_000,
-  });
-  // The library may say something of its own first.
-  if (status === 0) return JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as Probe;
-  const error = /^(?:\w*Error): (.*)$/m.exec(stderr)?.[1];
-  const ended = signal === null ? `exit code ${status}` : `ended by ${signal}`;
-  return { problem: `the torch addon does not load: ${error ?? ended}` };
 }
 
 /** Debian's libtorch multiplies with whatever libblas.so.3 is, and the reference one is slow. */

@@ -2,12 +2,15 @@
 import { spawn } from "node:child_process";
 import { join, resolve } from "node:path";
 
+import type { Candidate as AnyCandidate, Refusal } from "../../addons/addon.js";
+import { isSamePath, libraryFile } from "../../addons/files.js";
+import { aptInstall } from "../../addons/mending.js";
 import { RepkitError } from "../../errors.js";
-import { inspectLibrary, isSamePath, libraryFile, type LibTorch, type Refusal } from "./library.js";
-import { aptInstall, installLibrary } from "./mending.js";
+import { inspectLibrary, type LibTorch } from "./library.js";
+import { installLibrary } from "./mending.js";
 
 /** A place where a libtorch could be, and what was found there. */
-export type Candidate = { readonly source: string } & ({ readonly library: LibTorch } | Refusal);
+export type Candidate = AnyCandidate<LibTorch>;
 
 export interface Discovery {
   /** In order of precedence; the first that can be used is. */

@@ -1,8 +1,10 @@
 /** One libtorch on disk: what a folder has to hold for the addon to be compiled against it. */
-import { existsSync, readdirSync, readFileSync, realpathSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { aptInstall } from "./mending.js";
+import type { Inspection as AnyInspection } from "../../addons/addon.js";
+import { libraryDirOf, libraryFile, realPath } from "../../addons/files.js";
+import { aptInstall } from "../../addons/mending.js";
 
 /** The oldest version that the addon compiles against. */
 const OLDEST = { major: 1, minor: 13 };
@@ -24,23 +26,7 @@ export interface LibTorch {
   readonly cxxStandard: number;
 }
 
-/** Why a folder cannot be used, and the command that mends it where there is one. */
-export interface Refusal {
-  readonly reason: string;
-  readonly fix?: string;
-}
-
-export type Inspection = { readonly library: LibTorch } | Refusal;
-
-const EXTENSION = process.platform === "darwin" ? "dylib" : "so";
-
-/** Debian's folder for libraries of this machine. */
-const TRIPLET = `${{ x64: "x86_64", arm64: "aarch64" }[process.arch as string] ?? process.arch}-linux-gnu`;
-
-/** `libtorch_cpu.so`, or what this system calls it. */
-export function libraryFile(name: string): string {
-  return `lib${name}.${EXTENSION}`;
-}
+export type Inspection = AnyInspection<LibTorch>;
 
 /**
  * Looks at a folder: an unpacked libtorch archive, a Python package `torch`, or a prefix such as /usr.
@@ -49,9 +35,7 @@ export function libraryFile(name: string): string {
  */
 export function inspectLibrary(root: string): Inspection {
   if (!existsSync(root)) return { reason: `${root} does not exist` };
-  const libraryDir = ["lib", join("lib", TRIPLET), "lib64"]
-    .map((name) => join(root, name))
-    .find((folder) => existsSync(join(folder, libraryFile("torch_cpu"))));
+  const libraryDir = libraryDirOf(root, "torch_cpu");
   if (libraryDir === undefined) {
     return { reason: `${root} has no lib/${libraryFile("torch_cpu")}${nearby(root)}` };
   }
@@ -89,15 +73,6 @@ export function inspectLibrary(root: string): Inspection {
       cxxStandard: cxxStandard(join(include, "ATen", "ATen.h")),
     },
   };
-}
-
-/** The same file, whichever way leads there. */
-export function isSamePath(a: string, b: string): boolean {
-  return realPath(a) === realPath(b);
-}
-
-export function realPath(path: string): string {
-  return existsSync(path) ? realpathSync(path) : path;
 }
 
 /** A mistake people make: the folder around the right one, or the one within it. */

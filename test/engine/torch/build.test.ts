@@ -6,15 +6,10 @@ import { basename, join } from "node:path";
 
 import { describe, expect, jest, test } from "@jest/globals";
 
+import { prune } from "../../../src/addons/cache.js";
 import { findBuild, loadAddon } from "../../../src/engine/torch/addon.js";
 import { buildAddon, type BuildEvent, ensureAddon } from "../../../src/engine/torch/build.js";
-import {
-  cacheFolder,
-  prune,
-  publish,
-  temporaryFolder as newBuildFolder,
-} from "../../../src/engine/torch/cache.js";
-import { findCompiler } from "../../../src/engine/torch/compiler.js";
+import { TORCH_ADDON } from "../../../src/engine/torch/target.js";
 import { RepkitError } from "../../../src/errors.js";
 import {
   hasCompiler,
@@ -22,7 +17,6 @@ import {
   temporaryFolder,
   TINY_ADDON,
   withCompiler,
-  writeProgram,
   writeTree,
 } from "../../helpers/torch-trees.js";
 
@@ -61,7 +55,10 @@ withCompiler("a build", () => {
     const events: BuildEvent[] = [];
     const built = await buildAddon({ sources, env, onEvent: (event) => events.push(event) });
     expect(events.map(({ kind }) => kind)).toEqual(["looked", "compiling", "unit", "unit"]);
-    expect(events[1]).toMatchObject({ library: { root: library }, units: 2, folder: built.folder });
+    expect(events[1]).toMatchObject({
+      ...{ target: { library: { root: library }, title: "libtorch 2.4.1" } },
+      ...{ units: 2, folder: built.folder },
+    });
     expect(built).toMatchObject({ isNew: true, record: { root: library, version: "2.4.1" } });
     expect(built.folder).toMatch(/\/torch-2\.4\.1-linux-(x64|arm64)-[0-9a-f]{12}$/);
     expect(readdirSync(built.folder).sort()).toEqual([
@@ -144,17 +141,6 @@ withCompiler("a build", () => {
     expect(readdirSync(cache).filter((name) => name.startsWith("."))).toEqual([]);
   });
 
-  test("that slips past the lock replaces the other as a whole", () => {
-    const cache = newFolder();
-    const place = join(cache, "torch-1.0-0123456789ab");
-    for (const text of ["first", "second"]) {
-      const temporary = writeTree(newBuildFolder(cache), { "build.json": text });
-      publish(temporary, place);
-      expect(readFileSync(join(place, "build.json"), "utf8")).toBe(text);
-    }
-    expect(readdirSync(cache)).toEqual([basename(place)]);
-  });
-
   test("that does not compile is one line, with the log of all of it", async () => {
     const { sources, env, cache } = workplace({
       ...TINY_ADDON,
@@ -190,19 +176,6 @@ describe("without a compiler", () => {
     expect(kind).toBe("environment");
     if (!hasCompiler) return;
     expect(message).toMatch(/^no C\+\+ compiler found \(c\+\+, g\+\+, clang\+\+\); run: .*g\+\+/);
-  });
-
-  test("CXX that does not run is named", async () => {
-    const { message } = await errorOf(() => findCompiler({ CXX: "/no/such/g++ -m64" }));
-    expect(message).toContain("CXX: /no/such/g++ -m64 does not run");
-  });
-
-  test("CXX may have arguments", () => {
-    const bin = newFolder();
-    const program = writeProgram(bin, "ccache", '#!/bin/sh\necho "$@"\n');
-    expect(findCompiler({ CXX: `${program} g++` })).toEqual({
-      ...{ command: program, args: ["g++"], version: "g++ --version" },
-    });
   });
 });
 
@@ -266,13 +239,15 @@ withCompiler("what is built", () => {
     const first = await buildAddon({ sources, env });
     writeFileSync(join(sources, "number.cc"), "double number() { return 1; }\n");
     const second = await buildAddon({ sources, env });
+    const other = "jpeg-2.1.5-linux-x64-0123456789ab"; // another addon's
     writeTree(cache, { "mine.txt": "", ".build-1-x/half": "", "torch-objects/old.o": "" });
+    writeTree(join(cache, other), { "build.json": "{}" });
     for (const name of [".build-1-x", "torch-objects/old.o"]) utimesSync(join(cache, name), 0, 1);
-    expect(prune(cache, second.folder.slice(cache.length + 1))).toBeGreaterThan(1000);
+    expect(prune(TORCH_ADDON, cache, second.folder.slice(cache.length + 1))).toBeGreaterThan(1000);
     expect(existsSync(first.folder)).toBe(false);
     expect(existsSync(second.path)).toBe(true);
     expect(readdirSync(cache).sort()).toEqual([
-      ...["mine.txt", second.folder.slice(cache.length + 1), "torch-objects", "torch.json"],
+      ...[other, "mine.txt", second.folder.slice(cache.length + 1), "torch-objects", "torch.json"],
     ]);
     expect(existsSync(join(cache, "torch-objects", "old.o"))).toBe(false);
     expect((await buildAddon({ sources, env })).isNew).toBe(false);
@@ -280,12 +255,6 @@ withCompiler("what is built", () => {
 });
 
 describe("the cache", () => {
-  test("is REPKIT_CACHE, else in XDG_CACHE_HOME, else in ~/.cache", () => {
-    expect(cacheFolder({ REPKIT_CACHE: "/a", XDG_CACHE_HOME: "/b" })).toBe("/a");
-    expect(cacheFolder({ XDG_CACHE_HOME: "/b" })).toBe("/b/repkit");
-    expect(cacheFolder({})).toMatch(/\/\.cache\/repkit$/);
-  });
-
   test("with nothing in it: not built, and the command", async () => {
     const env = { REPKIT_CACHE: newFolder() };
     expect((await errorOf(() => loadAddon({ env }))).message).toBe(

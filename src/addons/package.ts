@@ -1,13 +1,15 @@
-/** Where the addon's sources and the headers it compiles against are, in a checkout as when installed. */
+/** Where the addons' sources and the headers they compile against are, in a checkout as when installed. */
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
-/** The C++ sources of the addon. */
-export const ADDON_SOURCES = join(ROOT, "native", "torch");
+/** The folder of an addon's C++ sources. */
+export function addonSources(name: string): string {
+  return join(ROOT, "native", name);
+}
 
 export function packageVersion(): string {
   return versionIn(join(ROOT, "package.json"));

@@ -3,13 +3,10 @@ import { createHash } from "node:crypto";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 
-import type { LibTorch } from "./library.js";
+import type { Addon } from "./addon.js";
 import { nodeHeaders, nodeHeaderVersions, packageVersion } from "./package.js";
 
-/** The name of the addon's file, less `.node`. */
-export const MODULE_NAME = "repkit_torch";
-
-/** `native/torch/sources.json`: what needs more than the common flags. */
+/** `sources.json` beside them: what needs more than the common flags. */
 interface Manifest {
   /** File → flags after the common ones. */
   readonly flags?: Readonly<Record<string, readonly string[]>>;
@@ -51,44 +48,50 @@ export function compileUnits(sources: string, arch: string = process.arch): read
   });
 }
 
+/** What a library asks of the compiler, beside the common flags. */
+export interface CompileNeeds {
+  /** 17, 20, ... */
+  readonly cxxStandard: number;
+  readonly options?: readonly string[];
+  /** `-D...` */
+  readonly definitions?: readonly string[];
+  readonly includeDirs: readonly string[];
+}
+
 /** Flags of every unit. */
-export function compileFlags(sources: string, library: LibTorch): readonly string[] {
-  const { cxx11Abi, includeDirs, cxxStandard } = library;
+export function compileFlags(addon: Addon, needs: CompileNeeds): readonly string[] {
+  const { cxxStandard, options = [], definitions = [], includeDirs } = needs;
   return [
     `-std=c++${cxxStandard}`,
     ...["-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"],
-    ...openMpFlags(),
-    ...["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS", `-DNODE_GYP_MODULE_NAME=${MODULE_NAME}`],
-    ...(cxx11Abi === undefined ? [] : [`-D_GLIBCXX_USE_CXX11_ABI=${cxx11Abi ? 1 : 0}`]),
-    `-I${sources}`,
+    ...options,
+    ...["-DNAPI_VERSION=8", "-DNAPI_CPP_EXCEPTIONS"],
+    `-DNODE_GYP_MODULE_NAME=${addon.moduleName}`,
+    ...definitions,
+    `-I${addon.sources}`,
     ...nodeHeaders().flatMap((folder) => ["-isystem", folder]),
     // Named again, /usr/include would come before the compiler's own headers.
     ...includeDirs.filter((dir) => dir !== "/usr/include").flatMap((dir) => ["-isystem", dir]),
   ];
 }
 
+/** What of a library to link, and where it is found when the addon is loaded. */
+export interface LinkNeeds {
+  readonly libraryDir: string;
+  /** Names without `lib` and extension. */
+  readonly libraries: readonly string[];
+  /** Not on macOS, whose linker knows others. */
+  readonly options?: readonly string[];
+}
+
 /** Flags of the link, after the objects. */
-export function linkFlags({ libraryDir, libraries }: LibTorch): readonly string[] {
+export function linkFlags({ libraryDir, libraries, options = [] }: LinkNeeds): readonly string[] {
   const names = libraries.map((name) => `-l${name}`);
   const search = [`-L${libraryDir}`, `-Wl,-rpath,${libraryDir}`];
   if (process.platform === "darwin") {
     return ["-bundle", "-undefined", "dynamic_lookup", ...search, ...names];
   }
-  // CUDA's kernels register themselves when their library loads, and nothing in the addon names them.
-  // A worker thread that ends unloads its addons; the allocator that ATen was given must stay.
-  return [
-    "-shared",
-    "-Wl,-z,nodelete",
-    ...openMpFlags(),
-    ...search,
-    "-Wl,--no-as-needed",
-    ...names,
-  ];
-}
-
-/** ATen's parallel loops are templates over OpenMP. */
-function openMpFlags(): readonly string[] {
-  return process.platform === "darwin" ? ["-Xclang", "-fopenmp"] : ["-fopenmp"];
+  return ["-shared", ...options, ...search, "-Wl,--no-as-needed", ...names];
 }
 
 /** Changes with whatever in this package the addon is made of. */

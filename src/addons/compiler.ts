@@ -1,7 +1,8 @@
 /** The C++ compiler: the one that $CXX names, else the first of the usual ones. */
 import { spawnSync } from "node:child_process";
 
-import { RepkitError } from "../../errors.js";
+import { RepkitError } from "../errors.js";
+import type { Problem } from "./addon.js";
 import { installCompiler } from "./mending.js";
 
 export interface Compiler {
@@ -33,4 +34,16 @@ export function findCompiler(env: NodeJS.ProcessEnv = process.env): Compiler {
       : `CXX: ${named} does not run; correct it, unset it, or run: ${installCompiler()}`,
     { details: { reason: "no-compiler" } },
   );
+}
+
+/** The compiler, or what is wrong and the command that mends it. */
+export function diagnoseCompiler(env: NodeJS.ProcessEnv): Omit<Compiler, "args"> | Problem {
+  try {
+    const { command, version } = findCompiler(env);
+    return { command, version };
+  } catch (error) {
+    if (!(error instanceof RepkitError)) throw error;
+    const [problem = "", fix] = error.message.split(/[;,] (?:or )?run: /);
+    return { problem, ...(fix === undefined ? {} : { fix }) };
+  }
 }

@@ -2,21 +2,16 @@ import { join } from "node:path";
 
 import { describe, expect, test } from "@jest/globals";
 
-import type { LibTorch } from "../../../src/engine/torch/library.js";
-import { ADDON_SOURCES } from "../../../src/engine/torch/package.js";
-import {
-  compileFlags,
-  compileUnits,
-  linkFlags,
-  unitHash,
-} from "../../../src/engine/torch/units.js";
-import { temporaryFolder, writeTree } from "../../helpers/torch-trees.js";
+import { addonSources } from "../../src/addons/package.js";
+import { compileUnits, unitHash } from "../../src/addons/units.js";
+import { temporaryFolder, writeTree } from "../helpers/torch-trees.js";
 
+const TORCH = addonSources("torch");
 const folder = temporaryFolder();
 
 describe("the addon's sources", () => {
   test("are compiled once, the kernels once for each instruction set", () => {
-    const names = compileUnits(ADDON_SOURCES, "x64").map(({ name }) => name);
+    const names = compileUnits(TORCH, "x64").map(({ name }) => name);
     expect(names).toContain("addon");
     expect(names.filter((name) => name.startsWith("kernels/batch_norm_kernels"))).toEqual([
       "kernels/batch_norm_kernels.default",
@@ -27,7 +22,7 @@ describe("the addon's sources", () => {
   });
 
   test("have no flags of x64 elsewhere", () => {
-    const units = compileUnits(ADDON_SOURCES, "arm64");
+    const units = compileUnits(TORCH, "arm64");
     expect(units.flatMap(({ flags }) => flags).filter((flag) => flag.startsWith("-m"))).toEqual([]);
     expect(units.map(({ name }) => name)).toContain("kernels/batch_norm_kernels.default");
   });
@@ -60,37 +55,5 @@ describe("a unit's hash", () => {
     expect(hashWith("e", { "c.h": "int c;\n" })).toBe(hash);
     expect(hashWith("f", { "deep/b.h": "int b;\n" })).not.toBe(hash);
     expect(hashWith("g", { "a.cc": '#include "a.h"\n' })).not.toBe(hash);
-  });
-});
-
-describe("flags", () => {
-  const library: LibTorch = {
-    root: "/usr",
-    version: "1.13.0",
-    includeDirs: ["/usr/include", "/usr/include/torch/csrc/api/include"],
-    libraryDir: "/usr/lib/x86_64-linux-gnu",
-    libraries: ["torch", "torch_cpu", "c10", "torch_cuda"],
-    cxx11Abi: false,
-    cuda: undefined,
-    cxxStandard: 20,
-  };
-
-  test("follow the library", () => {
-    const flags = compileFlags("/src", library);
-    expect(flags).toContain("-std=c++20");
-    expect(flags).toContain("-D_GLIBCXX_USE_CXX11_ABI=0");
-    expect(flags).toContain("/usr/include/torch/csrc/api/include");
-    expect(compileFlags("/src", { ...library, cxx11Abi: undefined }).join(" ")).not.toMatch(/ABI/);
-  });
-
-  test("do not put /usr/include before the compiler's own headers", () => {
-    expect(compileFlags("/src", library)).not.toContain("/usr/include");
-  });
-
-  test("link what nothing refers to, and find it again when loading", () => {
-    if (process.platform !== "linux") return;
-    const flags = linkFlags(library).join(" ");
-    expect(flags).toContain("-Wl,--no-as-needed -ltorch -ltorch_cpu -lc10 -ltorch_cuda");
-    expect(flags).toContain("-Wl,-rpath,/usr/lib/x86_64-linux-gnu");
   });
 });

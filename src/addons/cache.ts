@@ -1,10 +1,11 @@
-/** Where compiled addons are kept: `torch-<version>-<platform>-<arch>-<hash>/`, one for each way to build it. */
+/** Where compiled addons are kept: `<name>-<version>-<platform>-<arch>-<hash>/`, one for each way to build one. */
 import { createHash } from "node:crypto";
 import {
   existsSync,
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -13,13 +14,9 @@ import {
 import { homedir } from "node:os";
 import { join } from "node:path";
 
-import { type LibTorch, libraryFile, realPath } from "./library.js";
-import { MODULE_NAME } from "./units.js";
+import type { Addon, Target } from "./addon.js";
 
-/** Says which build is current. */
-const POINTER = "torch.json";
 const RECORD = "build.json";
-const OBJECTS = "torch-objects";
 
 /** A file as it was when the addon was built against it. */
 export interface FileStamp {
@@ -32,7 +29,8 @@ export interface FileStamp {
 export interface BuildRecord {
   readonly version: string;
   readonly root: string;
-  readonly cuda: string | null;
+  /** CUDA's version, where the library may have it. */
+  readonly cuda?: string | null;
   readonly compiler: string;
   readonly library: FileStamp;
   readonly sourcesHash: string;
@@ -55,18 +53,19 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
 }
 
 /** The name of a build's folder. `ingredients` is whatever else the addon's bytes depend on. */
-export function buildName(library: LibTorch, ingredients: readonly string[]): string {
-  const { path, ...stamp } = stampOf(library);
+export function buildName(target: Target, ingredients: readonly string[]): string {
+  const { addon, library } = target;
+  const { path, ...stamp } = stampOf(target);
   const hash = createHash("sha256")
     .update(JSON.stringify([library, path, stamp, ingredients]))
     .digest("hex");
   const version = library.version.replace(/[^\w.+]/g, "_");
-  return `torch-${version}-${process.platform}-${process.arch}-${hash.slice(0, 12)}`;
+  return `${addon.name}-${version}-${process.platform}-${process.arch}-${hash.slice(0, 12)}`;
 }
 
 /** The library file that the addon is linked to, as it is now. */
-export function stampOf({ libraryDir }: LibTorch): FileStamp {
-  return stamp(realPath(join(libraryDir, libraryFile("torch_cpu"))));
+export function stampOf({ libraryFile }: Pick<Target, "libraryFile">): FileStamp {
+  return stamp(realpathSync(libraryFile));
 }
 
 /** Whether the library that a build is linked to is still the same. */
@@ -76,30 +75,37 @@ export function isUnchanged({ library }: BuildRecord): boolean {
   return bytes === library.bytes && modified === library.modified;
 }
 
-/** All complete builds for this machine, the newest first. */
-export function cachedBuilds(cache: string): readonly Build[] {
-  return buildFolders(cache)
+/** All complete builds of the addon for this machine, the newest first. */
+export function cachedBuilds(addon: Addon, cache: string): readonly Build[] {
+  return buildFolders(addon, cache)
     .filter((name) => name.includes(`-${process.platform}-${process.arch}-`))
-    .flatMap((name) => readBuild(join(cache, name)) ?? [])
+    .flatMap((name) => readBuild(addon, join(cache, name)) ?? [])
     .sort((a, b) => b.record.built.localeCompare(a.record.built));
 }
 
 /** The build that was made or asked for last. */
-export function currentBuild(cache: string): Build | undefined {
-  const pointer = readJson(join(cache, POINTER)) as { build?: unknown } | undefined;
-  return typeof pointer?.build === "string" ? readBuild(join(cache, pointer.build)) : undefined;
+export function currentBuild(addon: Addon, cache: string): Build | undefined {
+  const pointer = readJson(join(cache, pointerFile(addon))) as { build?: unknown } | undefined;
+  return typeof pointer?.build === "string"
+    ? readBuild(addon, join(cache, pointer.build))
+    : undefined;
 }
 
-export function makeCurrent(cache: string, name: string): void {
-  const temporary = temporaryPath(cache, POINTER);
+export function makeCurrent(addon: Addon, cache: string, name: string): void {
+  const temporary = temporaryPath(cache, pointerFile(addon));
   writeFileSync(temporary, `${JSON.stringify({ build: name })}\n`);
-  renameSync(temporary, join(cache, POINTER));
+  renameSync(temporary, join(cache, pointerFile(addon)));
 }
 
-export function readBuild(folder: string): Build | undefined {
-  const path = join(folder, `${MODULE_NAME}.node`);
+export function readBuild(addon: Addon, folder: string): Build | undefined {
+  const path = join(folder, moduleFile(addon));
   const record = readJson(join(folder, RECORD)) as BuildRecord | undefined;
   return record === undefined || !existsSync(path) ? undefined : { folder, path, record };
+}
+
+/** The addon's file in a build's folder. */
+export function moduleFile({ moduleName }: Addon): string {
+  return `${moduleName}.node`;
 }
 
 export function writeRecord(folder: string, record: BuildRecord): void {
@@ -130,20 +136,22 @@ export function publish(temporary: string, folder: string): void {
   }
 }
 
-/** Removes every other build and what is left over of old ones. Returns the bytes that this freed. */
-export function prune(cache: string, keep: string): number {
+/** Removes the addon's other builds and what is left over of old ones. Returns the bytes that this freed. */
+export function prune(addon: Addon, cache: string, keep: string): number {
+  const objects = objectFolder(addon, cache);
   const paths = [
-    ...buildFolders(cache).filter((name) => name !== keep),
+    ...buildFolders(addon, cache).filter((name) => name !== keep),
     ...leftovers(cache).filter((name) => /^\.(build|old)-\d+-/.test(name)),
-    ...leftovers(objectFolder(cache)).map((name) => join(OBJECTS, name)),
-  ].map((name) => join(cache, name));
+  ]
+    .map((name) => join(cache, name))
+    .concat(leftovers(objects).map((name) => join(objects, name)));
   const bytes = paths.reduce((sum, path) => sum + bytesIn(path), 0);
   for (const path of paths) rmSync(path, { recursive: true, force: true });
   return bytes;
 }
 
-export function objectFolder(cache: string): string {
-  return join(cache, OBJECTS);
+export function objectFolder({ name }: Addon, cache: string): string {
+  return join(cache, `${name}-objects`);
 }
 
 /** A name that no other process uses. */
@@ -152,8 +160,14 @@ export function temporaryPath(folder: string, name: string): string {
   return join(folder, `.${name}-${process.pid}-${random}`);
 }
 
-function buildFolders(cache: string): string[] {
-  return entries(cache).filter((name) => /^torch-\d.*-[0-9a-f]{12}$/.test(name));
+/** Says which build is current. */
+function pointerFile({ name }: Addon): string {
+  return `${name}.json`;
+}
+
+function buildFolders(addon: Addon, cache: string): string[] {
+  const isOwn = (name: string) => name.startsWith(`${addon.name}-`);
+  return entries(cache).filter((name) => isOwn(name) && /^\w+-\d.*-[0-9a-f]{12}$/.test(name));
 }
 
 /** What no build has touched for an hour: the younger may belong to one that is under way. */

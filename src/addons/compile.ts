@@ -5,25 +5,14 @@ import { existsSync, mkdirSync, renameSync, utimesSync, writeFileSync } from "no
 import { availableParallelism, totalmem } from "node:os";
 import { dirname, join } from "node:path";
 
-import { RepkitError } from "../../errors.js";
-import { stampOf, temporaryPath } from "./cache.js";
+import { RepkitError } from "../errors.js";
+import type { Addon, Target } from "./addon.js";
+import { moduleFile, stampOf, temporaryPath } from "./cache.js";
 import type { Compiler } from "./compiler.js";
-import type { LibTorch } from "./library.js";
-import {
-  compileFlags,
-  compileUnits,
-  unitHash,
-  linkFlags,
-  MODULE_NAME,
-  type Unit,
-} from "./units.js";
-
-/** What a unit that includes ATen's headers takes, roughly. */
-const BYTES_PER_JOB = 1.5e9;
+import { compileUnits, type Unit, unitHash } from "./units.js";
 
 export interface CompileJob {
-  readonly sources: string;
-  readonly library: LibTorch;
+  readonly target: Target;
   readonly compiler: Compiler;
   readonly env: NodeJS.ProcessEnv;
   /** Objects of earlier builds. */
@@ -47,14 +36,14 @@ export interface UnitReport {
 }
 
 /** How many compilers run at once. */
-export function parallelJobs(): number {
-  return Math.max(1, Math.min(availableParallelism(), Math.floor(totalmem() / BYTES_PER_JOB)));
+export function parallelJobs({ bytesPerJob }: Addon): number {
+  return Math.max(1, Math.min(availableParallelism(), Math.floor(totalmem() / bytesPerJob)));
 }
 
 /** Compiles and links the addon into `job.folder`. */
 export async function compileAddon(job: CompileJob): Promise<void> {
-  const units = compileUnits(job.sources);
-  const flags = compileFlags(job.sources, job.library);
+  const { addon, title, linkFlags } = job.target;
+  const units = compileUnits(addon.sources);
   mkdirSync(job.objects, { recursive: true });
   const children = new Children(job);
   const stop = () => {
@@ -62,9 +51,9 @@ export async function compileAddon(job: CompileJob): Promise<void> {
   };
   process.once("exit", stop);
   try {
-    const objects = await compileAll(job, units, flags, children);
-    const addon = join(job.folder, `${MODULE_NAME}.node`);
-    await children.run("link", ["-o", addon, ...objects, ...linkFlags(job.library)]);
+    const objects = await compileAll(job, units, children);
+    const file = join(job.folder, moduleFile(addon));
+    await children.run("link", ["-o", file, ...objects, ...linkFlags]);
     writeFileSync(join(job.folder, "build.log"), children.log);
   } catch (error) {
     children.killAll();
@@ -73,7 +62,7 @@ export async function compileAddon(job: CompileJob): Promise<void> {
     writeFileSync(job.failureLog, children.log);
     throw new RepkitError(
       "environment",
-      `the addon does not ${error.what === "link" ? "link" : "compile"} against libtorch ${job.library.version}: ${error.firstLine}; log: ${job.failureLog}`,
+      `the addon does not ${error.what === "link" ? "link" : "compile"} against ${title}: ${error.firstLine}; log: ${job.failureLog}`,
       { details: { reason: "compile" } },
     );
   } finally {
@@ -84,11 +73,11 @@ export async function compileAddon(job: CompileJob): Promise<void> {
 async function compileAll(
   job: CompileJob,
   units: readonly Unit[],
-  flags: readonly string[],
   children: Children,
 ): Promise<string[]> {
-  const { compiler, library } = job;
-  const common = [compiler.version, JSON.stringify([library, stampOf(library)])];
+  const { compiler, target } = job;
+  const { addon, library, compileFlags } = target;
+  const common = [compiler.version, JSON.stringify([library, stampOf(target)])];
   const objects: string[] = [];
   let next = 0;
   let done = 0;
@@ -96,11 +85,11 @@ async function compileAll(
     for (let i = next++; i < units.length; i = next++) {
       const unit = units[i]!;
       const started = performance.now();
-      const command = [...flags, ...unit.flags];
-      const file = join(job.sources, unit.source);
+      const command = [...compileFlags, ...unit.flags];
+      const file = join(addon.sources, unit.source);
       const object = join(
         job.objects,
-        `${objectKey([...common, ...command, unitHash(job.sources, unit.source)])}.o`,
+        `${objectKey([...common, ...command, unitHash(addon.sources, unit.source)])}.o`,
       );
       const isReused = !job.force && existsSync(object);
       if (isReused) {
@@ -115,7 +104,7 @@ async function compileAll(
       job.onUnit({ name: unit.name, done: ++done, total: units.length, seconds, isReused });
     }
   };
-  await Promise.all(Array.from({ length: parallelJobs() }, work));
+  await Promise.all(Array.from({ length: parallelJobs(addon) }, work));
   return objects;
 }
 
