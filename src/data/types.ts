@@ -77,5 +77,5 @@ export interface ImageBatch {
   /** Seconds that the consumer waited for it. */
   readonly waitSeconds: number;
   /** Gives the memory back; `images` must not be used afterwards. */
-  release(): void;
+  release(this: void): void;
 }
