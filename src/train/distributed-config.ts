@@ -1,0 +1,48 @@
+/**
+ * How many processes train, and which of them this is. As in the references' scripts, `world-size` and
+ * `rank` count nodes where this command starts the processes of its node (`nproc`, or
+ * `multiprocessing-distributed` for one per GPU), and processes where something else starts them.
+ */
+import { usageError } from "../errors.js";
+import type { DistributedConfig } from "./config.js";
+import type { Settings } from "./defaults.js";
+import { problemWith, type SettingName } from "./recipe-schema.js";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Null: one process alone. `env://` takes WORLD_SIZE, RANK, MASTER_ADDR and MASTER_PORT as torchrun sets them. */
+export function distributedConfig(s: Settings, environment: Environment): DistributedConfig | null {
+  const byEnvironment = s["dist-url"] === "env://";
+  const from = byEnvironment ? environment : {};
+  const nproc = s.nproc ?? (s["multiprocessing-distributed"] ? null : 1);
+  const worldSize = s["world-size"] ?? count("world-size", "WORLD_SIZE", from) ?? 1;
+  if (worldSize === 1 && nproc === 1) return null;
+  const rank = s.rank ?? count("rank", "RANK", from) ?? (worldSize === 1 ? 0 : undefined);
+  if (rank === undefined) throw usageError(`--world-size ${worldSize}: add this node's --rank`);
+  if (rank >= worldSize) {
+    throw usageError(`--rank ${rank}: expected less than --world-size ${worldSize}`);
+  }
+  const url = byEnvironment ? urlFrom(environment) : (s["dist-url"] ?? null);
+  if (url === null && worldSize > 1) {
+    throw usageError(`--world-size ${worldSize}: add --dist-url tcp://HOST:PORT, rank 0's`);
+  }
+  return { worldSize, rank, nproc, url, backend: s["dist-backend"] ?? null };
+}
+
+function count(setting: SettingName, name: string, environment: Environment): number | undefined {
+  const text = environment[name];
+  if (text === undefined) return undefined;
+  const problem = problemWith(setting, /^\d+$/.test(text) ? Number(text) : text);
+  if (problem !== undefined) throw usageError(`${name} in the environment: ${problem}`);
+  return Number(text);
+}
+
+function urlFrom({ MASTER_ADDR, MASTER_PORT }: Environment): string {
+  if (!MASTER_ADDR || !MASTER_PORT) {
+    throw usageError("--dist-url env://: set MASTER_ADDR and MASTER_PORT, or give tcp://HOST:PORT");
+  }
+  const url = `tcp://${MASTER_ADDR.includes(":") ? `[${MASTER_ADDR}]` : MASTER_ADDR}:${MASTER_PORT}`;
+  const problem = problemWith("dist-url", url);
+  if (problem !== undefined) throw usageError(`MASTER_ADDR and MASTER_PORT: ${problem}`);
+  return url;
+}
