@@ -73,7 +73,7 @@ function optionTable(options) {
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {
   /** @type {unknown} */
-  const built = await import(new URL("../dist/cli/main.js", import.meta.url).href);
-  const { program } = /** @type {typeof import("../src/cli/main.js")} */ (built);
+  const built = await import(new URL("../dist/cli/program.js", import.meta.url).href);
+  const { program } = /** @type {typeof import("../src/cli/program.js")} */ (built);
   writeFileSync(new URL("../docs/cli.md", import.meta.url), cliDocs(program()));
 }

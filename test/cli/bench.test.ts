@@ -3,7 +3,7 @@
 import { afterEach, beforeEach, describe, expect, it, jest } from "@jest/globals";
 
 import { benchCommand, type BenchOptions } from "../../src/cli/commands/bench.js";
-import { program } from "../../src/cli/main.js";
+import { program } from "../../src/cli/program.js";
 import { fakeEngine, type FakeOptions } from "../bench/fake-engine.js";
 
 const written = { stdout: "", stderr: "" };

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { expect, it } from "@jest/globals";
 
 import { cliDocs } from "../../scripts/print-cli-docs.js";
-import { program } from "../../src/cli/main.js";
+import { program } from "../../src/cli/program.js";
 
 it("docs/cli.md is up to date (npm run build && npm run docs)", () => {
   const written = readFileSync(new URL("../../docs/cli.md", import.meta.url), "utf8");

@@ -6,7 +6,7 @@ import { fileURLToPath } from "node:url";
 
 import { describe, expect, it } from "@jest/globals";
 
-import { program } from "../../src/cli/main.js";
+import { program } from "../../src/cli/program.js";
 import { repkit } from "../helpers/cli.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));

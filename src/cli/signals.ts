@@ -1,0 +1,44 @@
+/** What SIGINT and SIGTERM do. */
+
+/** Exit codes that a shell would report. */
+export const SIGNAL_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+export type StopSignal = keyof typeof SIGNAL_CODES;
+
+type Handler = (signal: StopSignal) => void;
+
+/**
+ * Listeners run between two turns of the event loop and a file is written in one, so none is left half
+ * done, nor a temporary one.
+ */
+const exit: Handler = (signal) => process.exit(SIGNAL_CODES[signal]);
+
+let handler = exit;
+
+export function listenToSignals(): void {
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => handler(signal));
+}
+
+/** Until `release` the first signal calls `stop`, which ends the work in order; the second one exits. */
+export function onFirstSignal(stop: Handler): { readonly release: () => void } {
+  handler = (signal) => {
+    handler = exit;
+    stop(signal);
+  };
+  return {
+    release: () => {
+      handler = exit;
+    },
+  };
+}
+
+/** The work was ended in order; the process reports the signal. */
+export class StoppedBySignal extends Error {
+  readonly signal: StopSignal;
+
+  constructor(signal: StopSignal) {
+    super(`stopped by ${signal}`);
+    this.name = "StoppedBySignal";
+    this.signal = signal;
+  }
+}
