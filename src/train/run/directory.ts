@@ -92,12 +92,24 @@ export async function openRunDirectory(
 
 async function locked(directory: string) {
   try {
-    mkdirSync(directory, { recursive: true });
+    makeFolder(directory);
     const outcome = await lockFolder(directory);
     if (outcome.kind === "locked") return outcome;
     throw usageError(inUse(directory, outcome.owner, outcome.file));
   } catch (error) {
     throw systemFailure(directory, error);
+  }
+}
+
+/** What mkdirSync's own `recursive` does, which never returns where it may not (Node 20, below /proc). */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  const parent = dirname(path);
+  if (parent !== path) makeFolder(parent);
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error; // another process was quicker
   }
 }
 
