@@ -1,21 +1,31 @@
 #!/usr/bin/env node
-// Starts the command line, after making sure that it can run at all.
+// Starts the command line, after making sure that it can run at all. CommonJS, as package.json here says:
+// by the first line of a module Node has started libuv's threads, and their number can no longer be set.
 
-import { existsSync } from "node:fs";
+/* global __dirname */
 
-const oldest = { major: 20, minor: 19 }; // as "engines" in package.json
-const [major, minor] = process.versions.node.split(".").map(Number);
-const entry = new URL("../dist/cli/main.js", import.meta.url);
-
-if (major < oldest.major || (major === oldest.major && minor < oldest.minor)) {
-  process.stderr.write(
-    `repkit needs Node ${oldest.major}.${oldest.minor} or newer; this is ${process.versions.node}.\n`,
-  );
-  process.exitCode = 7;
-} else if (!existsSync(entry)) {
-  process.stderr.write("repkit is not built: run `npm run build` in its folder.\n");
-  process.exitCode = 7;
-} else {
-  const { main } = await import(entry.href);
-  process.exitCode = await main(process.argv.slice(2));
+async function start() {
+  const oldest = { major: 20, minor: 19 }; // as "engines" in package.json
+  const [major, minor] = process.versions.node.split(".").map(Number);
+  if (major < oldest.major || (major === oldest.major && minor < oldest.minor)) {
+    process.stderr.write(
+      `repkit needs Node ${oldest.major}.${oldest.minor} or newer; this is ${process.versions.node}.\n`,
+    );
+    return 7;
+  }
+  const { existsSync } = await import("node:fs");
+  const { availableParallelism } = await import("node:os");
+  if (!existsSync(`${__dirname}/../dist/cli/main.js`)) {
+    process.stderr.write("repkit is not built: run `npm run build` in its folder.\n");
+    return 7;
+  }
+  // Images are decoded in these threads; four, Node's number, are too few for many workers.
+  process.env.UV_THREADPOOL_SIZE ??= String(Math.max(4, availableParallelism()));
+  const { main } = await import("../dist/cli/main.js");
+  return main(process.argv.slice(2));
 }
+
+process.exitCode = 1; // what counts where the process ends before the command does
+start().then((code) => {
+  process.exitCode = code;
+});

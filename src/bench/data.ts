@@ -42,6 +42,7 @@ export async function measureData(options: DataMeasureOptions): Promise<DataMeas
   let [images, badImages] = [0, 0];
   let cpu = process.cpuUsage();
   let last = performance.now();
+  if (warmup === 0) delay.enable();
   try {
     let done = 0;
     for (let epoch = 0; done < warmup + steps; epoch++) {

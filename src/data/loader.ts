@@ -12,7 +12,7 @@ import {
   batchAt,
   batchesOf,
   checkBatchSize,
-  epochOrder,
+  epochOrderInTurns,
   rankShare,
   sortedOrder,
 } from "./sampler.js";
@@ -109,10 +109,14 @@ export class Loader {
    */
   async *epoch(epoch: number, options: EpochOptions = {}): AsyncGenerator<ImageBatch, void> {
     const { from = 0, signal } = options;
+    if (!Number.isSafeInteger(from) || from < 0) {
+      throw invalidArgument("from", "a whole number of batches", from);
+    }
     signal?.throwIfAborted();
     const { folder, shuffle } = this.#options;
     const count = folder.files.length;
-    const order = shuffle ? epochOrder(count, this.#seed, epoch) : sortedOrder(count);
+    const order = shuffle ? await epochOrderInTurns(count, this.#seed, epoch) : sortedOrder(count);
+    signal?.throwIfAborted();
     const preparing: Promise<Prepared>[] = [];
     let next = from;
     const fill = () => {

@@ -19,18 +19,43 @@ export interface Batching {
 
 const MAX_COUNT = 2 ** 32; // places are Uint32
 
+/** Places that are shuffled in one go: about 4 ms. */
+const SLICE = 2 ** 17;
+
 /** The places 0 to count-1 in the order of an epoch of training: each once, every order as likely. */
 export function epochOrder(count: number, seed: number, epoch: number): Uint32Array {
   const order = sortedOrder(count);
-  const random = randomStream(seed, `order/${epoch}`);
-  // Fisher and Yates, from the end (Knuth, The Art of Computer Programming 2, algorithm 3.4.2 P).
-  for (let i = count - 1; i > 0; i--) {
+  shuffle(order, count - 1, 0, orderStream(seed, epoch));
+  return order;
+}
+
+/** The same, with turns for others in between: a million places take tens of milliseconds. */
+export async function epochOrderInTurns(
+  count: number,
+  seed: number,
+  epoch: number,
+): Promise<Uint32Array> {
+  const order = sortedOrder(count);
+  const random = orderStream(seed, epoch);
+  for (let from = count - 1; from > 0; from -= SLICE) {
+    shuffle(order, from, Math.max(0, from - SLICE), random);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  return order;
+}
+
+function orderStream(seed: number, epoch: number): () => number {
+  return randomStream(seed, `order/${epoch}`);
+}
+
+/** Fisher and Yates, from place `from` down to `to` (Knuth, The Art of Computer Programming 2, algorithm 3.4.2 P). */
+function shuffle(order: Uint32Array, from: number, to: number, random: () => number): void {
+  for (let i = from; i > to; i--) {
     const j = uniformIndex(random, i + 1);
     const other = order[j] ?? 0;
     order[j] = order[i] ?? 0;
     order[i] = other;
   }
-  return order;
 }
 
 /** The places 0 to count-1 as they are: the order of evaluation. */
@@ -85,12 +110,20 @@ export function checkBatchSize(batchSize: number, worldSize: number): void {
   );
 }
 
-/** Uniform in 0 to n-1, without the bias of a plain product. */
+/**
+ * Uniform in 0 to n-1, without the bias of a plain product: D. Lemire, "Fast random integer generation in
+ * an interval" (2019). Doubles hold his product up to 2^53, so n up to 2^21; beyond, the remainder is taken.
+ */
 function uniformIndex(random: () => number, n: number): number {
-  // The stream's 32 bits are exact in a double; values above the last multiple of n are drawn again.
-  const limit = 2 ** 32 - (2 ** 32 % n);
-  let value: number;
-  do value = random() * 2 ** 32;
-  while (value >= limit);
-  return value % n;
+  for (;;) {
+    const value = random() * 2 ** 32; // 32 bits, exact in a double
+    if (n <= 2 ** 21) {
+      const product = value * n;
+      const high = Math.floor(product / 2 ** 32);
+      const low = product - high * 2 ** 32;
+      if (low >= n || low >= 2 ** 32 % n) return high;
+    } else if (value < 2 ** 32 - (2 ** 32 % n)) {
+      return value % n;
+    }
+  }
 }

@@ -1,7 +1,6 @@
 /** Threads that do the tasks of a loader, or this thread where none are wanted. */
 import { existsSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { types } from "node:util";
 import { Worker } from "node:worker_threads";
 
 import { RepkitError } from "../errors.js";
@@ -156,7 +155,7 @@ class Thread {
       entry.done();
     });
     worker.on("error", (error) => {
-      fail(stopped(types.isNativeError(error) ? error.message : String(error), error));
+      fail(stopped(error instanceof Error ? error.message : String(error), error));
     });
     this.#exited = new Promise((resolve) => {
       worker.on("exit", (code) => {
@@ -178,7 +177,8 @@ class Thread {
     this.#open.set(id, {
       job,
       done: () => {
-        if (this.#open.size === 0) this.#worker.unref();
+        // One that is to stop is waited for.
+        if (this.#open.size === 0 && !this.#isStopping) this.#worker.unref();
         done();
       },
     });

@@ -33,7 +33,8 @@ export async function openFolders(
     );
   }
   if (missing.length === 0) return { train, val, notes: [] };
-  const note = `val/ has no images of ${missing.length} of the ${found} classes (${missing[0]}, ...)`;
+  const example = missing.length === 1 ? missing[0] : `${missing[0]}, ...`;
+  const note = `val/ has no images of ${missing.length} of the ${found} classes (${example})`;
   return { train, val: relabel(val, train.classes), notes: [note] };
 }
 

@@ -83,6 +83,7 @@ async function run(job: TrainJob, closing: Closing): Promise<TrainSummary> {
   const names = classNames(folders.train, model.numClasses);
   const data = trainingData(loaders.train, model.numClasses);
   const validation = validationData(loaders.val, folders.val.files.length);
+  if (previous !== undefined) checkSameModel(previous.checkpoint, model);
   const start = startOf(config, previous, data.stepsPerEpoch, observer);
   if (config.emaDecay === null && isBest(previous, directory)) directory.markBest();
 
@@ -190,7 +191,6 @@ async function loadForTraining(job: TrainJob, beginning: Beginning): Promise<Exe
     training: trainingOptions(config),
   };
   if (previous !== undefined) {
-    checkSameModel(previous.checkpoint, model);
     const { momentum, ema } = previous;
     const executable = await engine.load(model.graph, previous.checkpoint.state, options);
     await executable.restore({

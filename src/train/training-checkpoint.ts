@@ -1,4 +1,6 @@
 /** The checkpoint of a run: the model, and beside it all that going on exactly needs. */
+import { types } from "node:util";
+
 import {
   type CheckpointMetadata,
   type JsonObject,
@@ -48,7 +50,9 @@ export function saveTraining(
 
 function* slot(prefix: string, state: State): Iterable<TensorEntry> {
   for (const [name, tensor] of state) {
-    yield { name: prefix + name, shape: tensor.shape, dtype: "F32", tensor: () => tensor };
+    // The averaged state has counters too.
+    const dtype = types.isBigInt64Array(tensor.data) ? "I64" : "F32";
+    yield { name: prefix + name, shape: tensor.shape, dtype, tensor: () => tensor };
   }
 }
 
