@@ -218,7 +218,8 @@ export class Loader {
     if (first === undefined) return all;
     const path = `${this.#options.folder.files.root}/${first.path}`;
     if (this.#options.onBadImage !== "skip") throw new ImageFailure(path, first.kind, first.reason);
-    if (bad.length === all.length) {
+    // What is left over at the end may be a single image; a whole batch means that something else is wrong.
+    if (bad.length === all.length && all.length === this.#capacity) {
       throw fileError(
         path,
         `${first.reason}; none of the ${all.length} images of a batch can be read`,

@@ -62,6 +62,7 @@ export type ImageFailureKind =
   | "too-large" // more pixels than are safe to decode
   | "unsupported"; // a known format in a variant that cannot be decoded
 
+/** The last one of an evaluation may be empty, where none of its images could be read. */
 export interface ImageBatch {
   /** count x size x size x 3 bytes, valid until `release`. */
   readonly images: { readonly shape: readonly number[]; readonly data: Uint8Array };

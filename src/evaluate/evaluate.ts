@@ -40,6 +40,7 @@ export async function evaluate(
   for await (const batch of batches) {
     const count = batch.labels.length;
     try {
+      if (count === 0) continue;
       const result = await evaluator.evaluate({ images: batch.images, labels: batch.labels });
       images += count;
       loss += result.loss * count;

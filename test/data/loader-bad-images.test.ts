@@ -169,6 +169,12 @@ describe("a batch without a single good image", () => {
     await loader.close();
   });
 
+  test("may be what is left over at the end", async () => {
+    for (const path of PATHS.slice(10)) truncateSync(tree.at(path));
+    const batches = await batchesOf(options({ batchSize: 5 }));
+    expect(batches.map(({ indices }) => indices.length)).toEqual([5, 5, 0]);
+  });
+
   test("where the whole folder is gone", async () => {
     const loader = new Loader(options({ batchSize: 4, prefetch: 1 }));
     const batches = loader.epoch(0);

@@ -26,12 +26,12 @@ describe("evaluate", () => {
     const seen: number[] = [];
     const found = await evaluate(
       { evaluate: async ({ labels }) => results[labels.length === 3 ? 0 : 1]! },
-      batches(3, 1),
+      batches(3, 1, 0),
       { onProgress: (images) => seen.push(images) },
     );
     expect(found).toEqual({ loss: 2, acc1: 50, acc5: 100, images: 4, seconds: expect.any(Number) });
     expect(seen).toEqual([3, 4]);
-    expect(released).toEqual([3, 1]);
+    expect(released).toEqual([3, 1, 0]);
   });
 
   test("a batch is released also where the model fails", async () => {
