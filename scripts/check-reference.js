@@ -1,8 +1,15 @@
-// Folds every reference model and compares each deployed tensor with what the reference recorded.
-// Usage: npm run build && node scripts/check-reference.js [MODEL...]
-// Prints one line a model, with its worst tensor; exit code 1 where one differs by 1e-6 or more.
+// Compares with what the reference recorded: each deployed tensor of every folded model, and every image's
+// pixels. DIR holds models/ and images/ in the form of test/fixtures, which it is unless given.
+// Usage: npm run build && node scripts/check-reference.js [--folder DIR] [--only models|images] [MODEL...]
+// Prints one line a model, with its worst tensor, and one for each image and path by which it is read. Exit
+// code 1 where a tensor differs by 1e-6 or more, or an image at all. MODELs alone leave out the images.
 
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+
+import { checkImages } from "./reference-images.js";
 
 import { buildModel, parametersOf } from "repkit";
 import { initialTensor } from "repkit/graph";
@@ -11,12 +18,21 @@ import { foldGraph, materialise } from "repkit/reparam";
 /** @import { Tensor } from "repkit" */
 /** @import { ParamOp } from "repkit/graph" */
 /** @typedef {{ sum: number, l2: number, first4: number[] }} Stats */
-/** @typedef {{ arch: string, block: string, deploy: { tensors: Record<string, Stats> } }} Reference */
+/** @typedef {{ arch: string, block: string, seed: number, deploy: { tensors: Record<string, Stats> } }} Reference */
 /** @typedef {{ tensor: string, difference: number }} Worst */
 
 const TOLERANCE = 1e-6;
 const { abs, imul, sqrt } = Math;
-const folder = new URL("../test/fixtures/models/", import.meta.url);
+const { values: options, positionals: wanted } = parseArgs({
+  allowPositionals: true,
+  options: {
+    folder: {
+      type: "string",
+      default: fileURLToPath(new URL("../test/fixtures", import.meta.url)),
+    },
+    only: { type: "string", default: "" },
+  },
+});
 
 /** @param {number} value */
 function mix(value) {
@@ -29,9 +45,10 @@ function mix(value) {
 /**
  * A parameter by "fill v1" (test/fixtures/README.md).
  * @param {ParamOp} op
+ * @param {number} seed
  * @returns {Tensor}
  */
-function filled(op) {
+function filled(op, seed) {
   const { name, shape, role } = op;
   const last = name.slice(name.lastIndexOf(".") + 1);
   const isRunning = last === "running_mean" || last === "running_var";
@@ -40,7 +57,7 @@ function filled(op) {
   }
   let hash = 0x811c9dc5;
   for (const byte of new TextEncoder().encode(name)) hash = imul(hash ^ byte, 0x01000193);
-  const key = mix(hash);
+  const key = mix(hash ^ seed);
   const [scale, offset] = range(last, name, shape);
   const data = new Float32Array(shape.reduce((count, extent) => count * extent, 1));
   for (let i = 0; i < data.length; i++) {
@@ -91,13 +108,14 @@ function statsDifference({ data }, expected) {
 }
 
 /**
+ * @param {string} folder
  * @param {string} name
  * @returns {Worst}
  */
-function check(name) {
+function checkModel(folder, name) {
   /** @type {unknown} */
-  const parsed = JSON.parse(readFileSync(new URL(`${name}.json`, folder), "utf8"));
-  const { arch, block, deploy } = /** @type {Reference} */ (parsed);
+  const parsed = JSON.parse(readFileSync(join(folder, `${name}.json`), "utf8"));
+  const { arch, block, seed, deploy } = /** @type {Reference} */ (parsed);
   const { graph } = buildModel({ arch, block });
   const { graph: folded, groups } = foldGraph(graph, { outputs: ["logits"] });
   const { parameters } = materialise(graph, folded, groups);
@@ -112,7 +130,7 @@ function check(name) {
     /** @param {string} parameter */
     get(parameter) {
       const op = ops.get(parameter);
-      return op && filled(op);
+      return op && filled(op, seed);
     },
   };
   /** @type {Worst} */
@@ -125,27 +143,63 @@ function check(name) {
   return worst;
 }
 
-const all = readdirSync(folder)
-  .filter((file) => file.endsWith(".json"))
-  .map((file) => file.slice(0, -".json".length))
-  .sort();
-const wanted = process.argv.slice(2);
-const names = wanted.length === 0 ? all : all.filter((name) => wanted.includes(name));
-if (names.length === 0 || names.length < wanted.length) {
-  console.error(`not all of ${wanted.join(" ") || "the models"} are in ${folder.pathname}`);
+/** @returns {boolean} whether all pass */
+function models() {
+  const folder = join(options.folder, "models");
+  const all = readdirSync(folder)
+    .filter((file) => file.endsWith(".json"))
+    .map((file) => file.slice(0, -".json".length))
+    .sort();
+  const names = wanted.length === 0 ? all : all.filter((name) => wanted.includes(name));
+  if (names.length === 0 || names.length < wanted.length) {
+    refuse(`not all of ${wanted.join(" ") || "the models"} are in ${folder}`);
+  }
+  const width = Math.max(...names.map((name) => name.length));
+  let failed = 0;
+  for (const name of names) {
+    const started = performance.now();
+    const { tensor, difference } = checkModel(folder, name);
+    const seconds = ((performance.now() - started) / 1000).toFixed(1);
+    const passes = difference < TOLERANCE;
+    if (!passes) failed++;
+    const figures = `${difference.toExponential(2).padStart(8)}  ${seconds.padStart(5)} s`;
+    console.log(`${verdict(passes)}  ${name.padEnd(width)}  ${figures}  ${tensor}`);
+  }
+  console.log(`${names.length - failed} of ${names.length} models within ${TOLERANCE}`);
+  return failed === 0;
+}
+
+/** @returns {Promise<boolean>} whether all pass */
+async function images() {
+  let [count, failed] = [0, 0];
+  for await (const { name, path, passes, text } of checkImages(join(options.folder, "images"))) {
+    count++;
+    if (!passes) failed++;
+    console.log(`${verdict(passes)}  ${name.padEnd(34)}  ${path.padEnd(8)}  ${text}`);
+  }
+  console.log(`${count - failed} of ${count} readings as the reference's`);
+  return failed === 0;
+}
+
+/** @param {boolean} passes */
+const verdict = (passes) => (passes ? "ok  " : "FAIL");
+
+/** @param {string} message */
+function refuse(message) {
+  console.error(message);
   process.exit(2);
 }
-const width = Math.max(...names.map((name) => name.length));
-let failed = 0;
-for (const name of names) {
-  const started = performance.now();
-  const { tensor, difference } = check(name);
-  const seconds = ((performance.now() - started) / 1000).toFixed(1);
-  const passes = difference < TOLERANCE;
-  if (!passes) failed++;
-  const verdict = passes ? "ok  " : "FAIL";
-  const figures = `${difference.toExponential(2).padStart(8)}  ${seconds.padStart(5)} s`;
-  console.log(`${verdict}  ${name.padEnd(width)}  ${figures}  ${tensor}`);
+
+const { only } = options;
+const parts = only === "" ? ["models", "images"].slice(0, wanted.length > 0 ? 1 : 2) : [only];
+if (only !== "" && only !== "models" && only !== "images") {
+  refuse(`--only: expected models or images, received ${only}`);
 }
-console.log(`${names.length - failed} of ${names.length} models within ${TOLERANCE}`);
-process.exitCode = failed > 0 ? 1 : 0;
+if (only === "images" && wanted.length > 0) refuse(`--only images takes no ${wanted.join(" ")}`);
+const missing = parts.find((part) => !existsSync(join(options.folder, part)));
+if (missing !== undefined) refuse(`--folder: expected ${missing}/ in ${options.folder}`);
+const passed = [
+  parts.includes("models") ? models() : true,
+  parts.includes("images") ? await images() : true,
+];
+process.exitCode = passed.includes(false) ? 1 : 0;

@@ -172,8 +172,9 @@ function failure(path: string, error: unknown, lacksEnd: boolean): ImageFailure 
   if (error instanceof ImageFailure) return error;
   const message = types.isNativeError(error) ? error.message : String(error);
   const kind = failureKind(message, lacksEnd);
-  const [line = ""] = message.replace(/^Input buffer has corrupt header:\s*/, "").split("\n");
-  const reason = kind === "truncated" ? "the end of the file is missing" : line;
+  const [line] = message.replace(/^Input buffer has corrupt header:\s*/, "").split("\n");
+  const reason =
+    kind === "truncated" ? "the end of the file is missing" : line || "the header is damaged";
   return new ImageFailure(path, kind, reason, { cause: error });
 }
 

@@ -32,7 +32,7 @@ function imageTree(prefix = ""): Tree {
   for (const name of ["ants/1.jpg", "ants/2.jpg", "ants/3.jpg", "bees/1.jpg", "bees/2.jpg"]) {
     copyFileSync(`${IMAGES}/gray.jpg`, tree.at(prefix + name));
   }
-  copyFileSync(`${IMAGES}/photo.webp`, tree.at(`${prefix}bees/3.webp`));
+  copyFileSync(`${IMAGES}/picture.webp`, tree.at(`${prefix}bees/3.webp`));
   return tree;
 }
 

@@ -120,7 +120,7 @@ describe("formats without a fixture", () => {
 });
 
 describe("damaged files", () => {
-  test.each(["rgba.png", "photo.webp", "palette.png"])("%s without its end", async (name) => {
+  test.each(["rgba.png", "picture.webp", "palette.png"])("%s without its end", async (name) => {
     const { path, bytes } = file(name);
     const cut = { path, bytes: bytes.subarray(0, Math.floor(bytes.length / 2)) };
     await expect(decode(cut)).rejects.toMatchObject({ failure: "truncated" });

@@ -25,7 +25,7 @@ const SCAN = segment(0xda, "\x01\x01\0\0\x3f\0") + "\x12\x34\xff\xd9";
 describe("readJpegHeader", () => {
   test("of every JPEG fixture", () => {
     const jpegs = decodedReferences.filter(([name]) => /jpe?g$/i.test(name) && !/^png/.test(name));
-    expect(jpegs.length).toBeGreaterThan(15);
+    expect(jpegs).toHaveLength(13);
     for (const [name, { width, height }] of jpegs) {
       expect([name, readJpegHeader(file(name))]).toMatchObject([
         name,

@@ -15,7 +15,12 @@ describe("sniffFormat", () => {
       "gray16.png": "png",
       "palette.png": "png",
     };
-    const names = { ...odd, "one_pixel.png": "png", "photo.webp": "webp", "png_named.JPEG": "png" };
+    const names = {
+      ...odd,
+      "one_pixel.png": "png",
+      "picture.webp": "webp",
+      "png_named.JPEG": "png",
+    };
     for (const [file] of decodedReferences) {
       const format = (names as Record<string, string>)[file] ?? "jpeg";
       expect([file, sniffFormat(readFileSync(`${IMAGES}/${file}`))]).toEqual([file, format]);
@@ -57,7 +62,7 @@ describe("sniffFormat", () => {
 describe("lacksEnd", () => {
   test.each([
     ["png", "rgba.png"],
-    ["webp", "photo.webp"],
+    ["webp", "picture.webp"],
   ] as const)("%s", (format, file) => {
     const whole = readFileSync(`${IMAGES}/${file}`);
     expect(lacksEnd(whole, format)).toBe(false);

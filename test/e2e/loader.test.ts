@@ -32,13 +32,13 @@ async function smallTree(): Promise<Tree> {
   return tree;
 }
 
-/** 36 photographs of ordinary size. */
-function photographs(): Tree {
+/** 36 pictures of ordinary size. */
+function pictures(): Tree {
   const tree = newTree("one/", "two/", "three/");
-  const names = ["n02870880_bookcase", "n03692522_loupe", "n02066245_grey_whale"];
+  const names = ["landscape", "portrait", "wide"];
   for (const folder of ["one", "two", "three"]) {
     for (let copy = 0; copy < 12; copy++) {
-      copyFileSync(`${IMAGES}/${names[copy % 3]}.JPEG`, tree.at(`${folder}/${copy}.jpg`));
+      copyFileSync(`${IMAGES}/${names[copy % 3]}.jpg`, tree.at(`${folder}/${copy}.jpg`));
     }
   }
   return tree;
@@ -122,7 +122,7 @@ describe("the loader's threads", () => {
   it(
     "hold no more memory after many epochs",
     async () => {
-      const { bytes } = (await run("memory", photographs())) as { bytes: number[] };
+      const { bytes } = (await run("memory", pictures())) as { bytes: number[] };
       // The heaps of three threads grow for a dozen epochs, and have found their size then.
       const [early, late] = [Math.max(...bytes.slice(14, 18)), Math.max(...bytes.slice(-3))];
       // 18 epochs: every sixth batch of 2.4 MB, or a fiftieth of the decoded images, would be more.
@@ -134,7 +134,7 @@ describe("the loader's threads", () => {
   (process.platform === "linux" ? it : it.skip)(
     "leave the event loop free: no turn takes 50 ms",
     async () => {
-      expect((await run("loop", photographs()))["longest"]).toBeLessThan(50);
+      expect((await run("loop", pictures()))["longest"]).toBeLessThan(50);
     },
     TIMEOUT,
   );

@@ -1,8 +1,10 @@
-// Reads test/fixtures/images: photographs, odd files, and what torchvision makes of them.
+// Reads test/fixtures/images: drawn pictures, odd files, and what torchvision makes of them.
 
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
-import type { Box } from "../../src/data/types.js";
+import { boxPlacement, evaluationPlacement } from "../../src/data/placement.js";
+import type { Place } from "../../src/data/types.js";
 import { FIXTURES } from "./fixtures.js";
 
 export const IMAGES = `${FIXTURES}/images`;
@@ -13,7 +15,10 @@ export interface DecodedReference {
   height: number;
   rgb_sum: [number, number, number];
   rgb_sha256: string;
+  /** Names in expected.safetensors. */
   outputs: string[];
+  /** Of the outputs that are not kept there, by name. */
+  output_sha256?: Record<string, string>;
 }
 
 export type ImageReference =
@@ -30,14 +35,26 @@ export const decodedReferences = Object.entries(imageReferences).filter(
   (entry): entry is [string, DecodedReference] => entry[1].status === "ok",
 );
 
-/** Box `index` of boxes.json, which holds [top, left, height, width]. */
-export function referenceBox(file: string, index: number): Box {
-  const boxes = JSON.parse(readFileSync(`${IMAGES}/boxes.json`, "utf8")) as Record<
-    string,
-    [number, number, number, number][]
-  >;
-  const [top, left, height, width] = boxes[file]![index]!;
-  return { left, top, width, height };
+/** Names of what torchvision made of a file, `<file>/<what>`. */
+export function outputsOf({ outputs, output_sha256 = {} }: DecodedReference): string[] {
+  return [...outputs, ...Object.keys(output_sha256)];
+}
+
+const boxes = JSON.parse(readFileSync(`${IMAGES}/boxes.json`, "utf8")) as Record<
+  string,
+  [top: number, left: number, height: number, width: number][]
+>;
+
+/** The placement that made the output of that name. */
+export function placeOf(output: string): Place {
+  const [file = "", what = ""] = output.split("/");
+  const box = /^box(\d)_(\d+)$/.exec(what);
+  if (box !== null) {
+    const [top, left, height, width] = boxes[file]![Number(box[1])]!;
+    return () => boxPlacement({ left, top, width, height }, Number(box[2]));
+  }
+  const [, resize, crop] = /^resize(\d+)_crop(\d+)(?:_lenient)?$/.exec(what)!;
+  return evaluationPlacement(Number(resize), Number(crop));
 }
 
 const container = readFileSync(`${IMAGES}/expected.safetensors`);
@@ -46,11 +63,21 @@ const entries = JSON.parse(container.toString("utf8", 8, 8 + headerLength)) as R
   string,
   { shape: [number, number, number]; data_offsets: [number, number] }
 >;
+const hashes = Object.assign(
+  {},
+  ...decodedReferences.map(([, { output_sha256 }]) => output_sha256),
+) as Record<string, string>;
 
-/** Pixels that torchvision produced, height x width x 3. */
-export function referenceOutput(name: string): Uint8Array {
-  const [from, to] = entries[name]!.data_offsets;
-  return Uint8Array.from(container.subarray(8 + headerLength + from, 8 + headerLength + to));
+/** How pixels differ from torchvision's output of that name; undefined if not at all. */
+export function differenceFrom(output: string, pixels: Uint8Array): unknown {
+  const entry = entries[output];
+  if (entry === undefined) {
+    const [sha256, expected] = [createHash("sha256").update(pixels).digest("hex"), hashes[output]];
+    return sha256 === expected ? undefined : { sha256, expected };
+  }
+  const [from, to] = entry.data_offsets.map((offset) => 8 + headerLength + offset);
+  const expected = container.subarray(from, to);
+  return expected.equals(pixels) ? undefined : pixelDifference(pixels, expected);
 }
 
 /** How two images differ: no test prints 150 000 bytes. */

@@ -5,18 +5,17 @@ import { readFileSync } from "node:fs";
 
 import { expect, test } from "@jest/globals";
 
-import { boxPlacement, evaluationPlacement } from "../../../src/data/placement.js";
 import { resample } from "../../../src/data/resample.js";
 import type { Box, Placement } from "../../../src/data/types.js";
 import { randomStream } from "../../../src/util/random.js";
 import {
-  type DecodedReference,
   decodedReferences,
+  differenceFrom,
   IMAGES,
   noDifference,
+  outputsOf,
   pixelDifference,
-  referenceBox,
-  referenceOutput,
+  placeOf,
 } from "../../helpers/images.js";
 import {
   decode,
@@ -59,15 +58,6 @@ function crop(pixels: Uint8Array, width: number, box: Box): Uint8Array {
 }
 
 describeJpeg("decoding and resampling", (addon) => {
-  /** The placement that made the output of that name. */
-  function placementOf(name: string, { width, height }: DecodedReference): Placement {
-    const [file = "", what = ""] = name.split("/");
-    const box = /^box(\d)_(\d+)$/.exec(what);
-    if (box !== null) return boxPlacement(referenceBox(file, Number(box[1])), Number(box[2]));
-    const [, resize, window] = /^resize(\d+)_crop(\d+)$/.exec(what)!;
-    return evaluationPlacement(Number(resize), Number(window))(width, height);
-  }
-
   const files = decodedReferences.filter(
     ([name]) =>
       name !== "cmyk.jpg" && readFileSync(`${IMAGES}/${name}`).subarray(0, 3).equals(JPEG),
@@ -75,11 +65,13 @@ describeJpeg("decoding and resampling", (addon) => {
 
   test.each(files)("%s gives torchvision's bytes", (name, reference) => {
     const bytes = Uint8Array.from(readFileSync(`${IMAGES}/${name}`));
-    expect(reference.outputs.length).toBeGreaterThan(0);
-    for (const output of reference.outputs) {
-      const expected = referenceOutput(output);
-      const { failure, pixels } = decode(addon, bytes, placementOf(output, reference));
-      expectSame({ output, failure }, pixels, expected);
+    const outputs = outputsOf(reference);
+    expect(outputs.length).toBeGreaterThan(0);
+    for (const output of outputs) {
+      const placement = placeOf(output)(reference.width, reference.height);
+      const { failure, pixels } = decode(addon, bytes, placement);
+      const difference = differenceFrom(output, pixels);
+      expect([output, failure, difference]).toEqual([output, undefined, undefined]);
     }
   });
 
