@@ -58,11 +58,15 @@ export interface TrainSummary {
  */
 export async function train(job: TrainJob): Promise<TrainSummary> {
   const closing = new Closing();
+  let summary: TrainSummary;
   try {
-    return await run(job, closing);
-  } finally {
-    await closing.close();
+    summary = await run(job, closing);
+  } catch (error) {
+    await closing.closeQuietly();
+    throw error;
   }
+  await closing.close();
+  return summary;
 }
 
 async function run(job: TrainJob, closing: Closing): Promise<TrainSummary> {
