@@ -3,7 +3,6 @@
 import { describe, expect, it } from "@jest/globals";
 import { Command, Option } from "commander";
 
-
 import { trainOptions } from "../../src/cli/commands/train-options.js";
 import { trainRequest, type TrainRequest } from "../../src/cli/commands/train-request.js";
 import { SETTINGS } from "../../src/train/recipe-schema.js";
