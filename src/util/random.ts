@@ -4,6 +4,8 @@
  */
 
 const { imul } = Math;
+/** Of 32 random bits to [0, 1). */
+const UNIT = 2 ** -32;
 
 /** Numbers uniform in [0, 1) with 32 random bits; xoshiro128** (Blackman and Vigna, 2018). */
 export function randomStream(seed: number, name: string): () => number {
@@ -30,7 +32,7 @@ export function randomStream(seed: number, name: string): () => number {
     a ^= d;
     c ^= shifted;
     d = (d << 11) | (d >>> 21);
-    return result / 2 ** 32;
+    return result * UNIT;
   };
 }
 
