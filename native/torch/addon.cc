@@ -345,12 +345,20 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
   return result;
 }
 
+// Ends every thread after the job in hand: before the process exits, since oneDNN's statics, made by the first
+// convolution, are gone by the time that handlers of std::atexit run that were there earlier.
+Napi::Value stop_all(const Napi::CallbackInfo& info) {
+  Worker::stop_all();
+  return info.Env().Undefined();
+}
+
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   install_caching_allocator();
   static const int registered = std::atexit(&Worker::stop_all);
   (void)registered;
   exports["describe"] = Napi::Function::New(env, describe);
   exports["memory"] = Napi::Function::New(env, memory);
+  exports["stopAll"] = Napi::Function::New(env, stop_all);
   exports["Executable"] = Executable::define(env);
   return exports;
 }

@@ -13,16 +13,6 @@ type Handler = (signal: StopSignal) => void;
  */
 const exit: Handler = (signal) => process.exit(SIGNAL_CODES[signal]);
 
-/**
- * While an engine's threads are in the middle of a step: native libraries' own exit handlers would take
- * from them what they use, and wait for them for ever. So the signal does what it does by default.
- */
-const quit: Handler = (signal) => {
-  process.emit("exit", SIGNAL_CODES[signal]);
-  process.removeAllListeners(signal);
-  process.kill(process.pid, signal);
-};
-
 let handler = exit;
 
 export function listenToSignals(): void {
@@ -32,7 +22,7 @@ export function listenToSignals(): void {
 /** Until `release` the first signal calls `stop`, which ends the work in order; the second one ends the process. */
 export function onFirstSignal(stop: Handler): { readonly release: () => void } {
   handler = (signal) => {
-    handler = quit;
+    handler = exit;
     stop(signal);
   };
   return {

@@ -73,7 +73,11 @@ function tryLock(folder: string): LockAttempt {
   announce(file);
   const release = () => {
     process.off("exit", release);
-    rmSync(file, { force: true });
+    try {
+      rmSync(file, { force: true });
+    } catch {
+      // A folder that became write-protected; once this process has ended, the lock counts for nothing.
+    }
   };
   process.on("exit", release);
   let abandoned = false;

@@ -8,6 +8,7 @@ import { Worker } from "node:worker_threads";
 import { expect, it } from "@jest/globals";
 
 import { describeTorch } from "../helpers/torch-engine.js";
+import { startRepkit } from "../helpers/training.js";
 
 const PROGRAM = fileURLToPath(new URL("programs/train-steps.js", import.meta.url));
 const TIMEOUT = 240_000;
@@ -33,6 +34,19 @@ describeTorch("torch in a process", () => {
       expect(late / early).toBeLessThan(1.02);
       // Parameters, velocities and gradients of 11.7 million weights, and what one step keeps.
       expect(late - resident["disposed"]!).toBeGreaterThan(3 * 4 * 11.7e6);
+    },
+    TIMEOUT,
+  );
+
+  it(
+    "Ctrl-C in mid-step: the step is finished, nothing crashes",
+    async () => {
+      const model = ["-a", "ResNet-18", "-t", "base", "--img-size", "96", "--steps", "10000"];
+      for (const moment of [1500, 2000, 2500]) {
+        const run = startRepkit(["bench", "step", ...model]);
+        setTimeout(() => run.kill("SIGINT"), moment);
+        expect(await run.ending).toMatchObject({ code: 130, signal: null, stderr: "" });
+      }
     },
     TIMEOUT,
   );

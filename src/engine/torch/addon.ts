@@ -1,5 +1,6 @@
 /** Finds and loads the compiled addon; nothing is compiled here. */
 import { availableParallelism, loadavg } from "node:os";
+import { isMainThread } from "node:worker_threads";
 
 import { type Build, cachedBuilds, cacheFolder } from "../../addons/cache.js";
 import { isSamePath } from "../../addons/files.js";
@@ -14,6 +15,7 @@ import { sourcesHash } from "../../addons/units.js";
 import { RepkitError } from "../../errors.js";
 import { namedLibrary, NO_LIBTORCH } from "./discover.js";
 import { BUILD_COMMAND } from "./mending.js";
+import type { NativeAddon } from "./native.js";
 import { TORCH_ADDON, torchAddon } from "./target.js";
 
 export interface AddonOptions {
@@ -46,7 +48,23 @@ export function loadAddon(options: AddonOptions = {}): unknown {
   if (status.kind === "disabled") throw environmentError(`no torch engine: ${status.problem}`);
   if (status.kind !== "ready") throw environmentError(`${status.problem}; run: ${BUILD_COMMAND}`);
   spareSharedCores(options.env);
-  return loadBuild(TORCH_ADDON, status.build);
+  const addon = loadBuild(TORCH_ADDON, status.build);
+  stopAtExit(addon as Pick<NativeAddon, "stopAll">);
+  return addon;
+}
+
+let stopsAtExit = false;
+
+/**
+ * `process.exit` in the middle of a step would otherwise free what the step uses. A worker thread that
+ * ends stops its own executables.
+ */
+function stopAtExit(addon: Pick<NativeAddon, "stopAll">): void {
+  if (stopsAtExit || !isMainThread) return;
+  stopsAtExit = true;
+  process.on("exit", () => {
+    addon.stopAll();
+  });
 }
 
 /**
