@@ -4,16 +4,33 @@ import type { CommonOptions } from "./options.js";
 export interface Progress {
   update(this: void, done: number, total: number): void;
   /** Clears the bar; the line is free again. */
-  stop(): void;
+  stop(this: void): void;
 }
 
 const SILENT: Progress = { update: () => undefined, stop: () => undefined };
 
 export async function progressBar(what: string, options: CommonOptions): Promise<Progress> {
+  return bar(`${what} {bar} {value}/{total} {eta_formatted}`, options);
+}
+
+/** How many images a folder has, while they are being found. */
+export async function scanCounter(
+  options: CommonOptions,
+): Promise<{ readonly update: (files: number) => void; readonly stop: () => void }> {
+  const { update, stop } = await bar("scanning: {value} images", options);
+  return {
+    update: (files) => {
+      update(files, files);
+    },
+    stop,
+  };
+}
+
+async function bar(format: string, options: CommonOptions): Promise<Progress> {
   if (!process.stderr.isTTY || options.quiet === true) return SILENT;
   const { default: cliProgress } = await import("cli-progress");
   const bar = new cliProgress.SingleBar({
-    format: `${what} {bar} {value}/{total} {eta_formatted}`,
+    format,
     clearOnComplete: true,
     hideCursor: true,
     stream: process.stderr,

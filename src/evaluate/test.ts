@@ -25,6 +25,8 @@ export interface TestOptions extends ModelChoice {
   /** Told what was assumed, before the work begins. */
   readonly onNote: (note: string) => void;
   readonly onSkipped: (image: BadImage) => void;
+  /** Told the images found so far, while the folder is scanned. */
+  readonly onScan?: (files: number) => void;
   readonly onProgress: (done: number, total: number) => void;
 }
 
@@ -51,10 +53,10 @@ export async function testCheckpoint(options: TestOptions): Promise<TestResult> 
       );
     }
     notes.forEach(options.onNote);
-    const data = await openTestFolder(options.data, {
-      numClasses: model.numClasses,
-      classNames: metadata?.classNames,
-    });
+    const classes = { numClasses: model.numClasses, classNames: metadata?.classNames };
+    const { onScan: onProgress } = options;
+    const scan = onProgress === undefined ? {} : { onProgress };
+    const data = await openTestFolder(options.data, classes, scan);
     data.notes.forEach(options.onNote);
     const { folder } = data;
     const size = { images: folder.files.length, classes: model.numClasses };

@@ -22,9 +22,11 @@ export interface Folders {
 export async function openFolders(
   { data, numClasses }: TrainConfig,
   signal: AbortSignal,
+  onScan?: (files: number) => void,
 ): Promise<Folders> {
-  const train = await openDataset(data, "train", { signal });
-  const val = await openDataset(data, "val", { signal });
+  const options = { signal, ...(onScan === undefined ? {} : { onProgress: onScan }) };
+  const train = await openDataset(data, "train", options);
+  const val = await openDataset(data, "val", options);
   const missing = checkSameClasses(train, val);
   const found = train.classes.length;
   if (numClasses !== null && numClasses < found) {

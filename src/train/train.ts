@@ -36,6 +36,10 @@ export interface TrainJob {
   readonly engine: Engine;
   readonly observer: TrainingObserver;
   readonly logLevel: string;
+  /** Told the images found so far, while the folders are scanned. */
+  readonly onScan?: (files: number) => void;
+  /** Called when they have been. */
+  readonly onScanned?: () => void;
   /** Ends the run in order: the step in hand is finished and everything saved. */
   readonly stop: AbortSignal;
 }
@@ -72,7 +76,8 @@ export async function train(job: TrainJob): Promise<TrainSummary> {
 async function run(job: TrainJob, closing: Closing): Promise<TrainSummary> {
   const { config, engine, stop } = job;
   const started = performance.now();
-  const folders = await openFolders(config, stop);
+  const folders = await openFolders(config, stop, job.onScan);
+  job.onScanned?.();
   const directory = closing.add(
     await openRunDirectory(config.out, { resume: job.resume !== undefined }),
     ({ close }) => close(),

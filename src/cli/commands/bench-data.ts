@@ -6,7 +6,7 @@ import { type DataMeasurement, measureData } from "../../bench/data.js";
 import { openImageFolder, RANDOM_RESIZED_CROP, type View } from "../../data/index.js";
 import { jpegAddon } from "../../data/jpeg/addon.js";
 import type { CommonOptions } from "../options.js";
-import { progressBar } from "../progress.js";
+import { progressBar, scanCounter } from "../progress.js";
 
 export interface BenchDataOptions extends CommonOptions {
   readonly workers: number;
@@ -20,7 +20,10 @@ export interface BenchDataOptions extends CommonOptions {
 export async function benchDataCommand(folder: string, options: BenchDataOptions): Promise<void> {
   const { mode, workers, batchSize, imgSize, steps, warmup, seed } = options;
   const split = join(folder, mode);
-  const images = await openImageFolder(existsSync(split) ? split : folder);
+  const scan = await scanCounter(options);
+  const images = await openImageFolder(existsSync(split) ? split : folder, {
+    onProgress: scan.update,
+  }).finally(scan.stop);
   const bar = await progressBar("batches", options);
   let measurement: DataMeasurement;
   try {

@@ -7,7 +7,7 @@ import type { Structure } from "../../blocks/index.js";
 import { usageError } from "../../errors.js";
 import { testCheckpoint, type TestResult } from "../../evaluate/index.js";
 import { nearestOf, suggest } from "../../util/suggest.js";
-import { progressBar } from "../progress.js";
+import { progressBar, scanCounter } from "../progress.js";
 import {
   type ChooseEngine,
   chooseInstalled,
@@ -42,6 +42,7 @@ export async function testCommand(
   const { logits, batchSize } = options;
   checkLogitsName(logits, request);
   const bar = await progressBar("testing", options);
+  const scan = await scanCounter(options);
   let result: TestResult;
   try {
     result = await testCheckpoint({
@@ -54,15 +55,21 @@ export async function testCommand(
       workers: options.workers ?? availableParallelism(),
       lenient: options.lenient === true,
       onNote: (note) => {
+        scan.stop();
         remark(options, `note: ${note}`);
       },
       onSkipped: ({ path, reason }) => {
         bar.stop();
         remark(options, `skipped: ${path}: ${reason}`);
       },
-      onProgress: bar.update,
+      onScan: scan.update,
+      onProgress: (done, total) => {
+        scan.stop();
+        bar.update(done, total);
+      },
     });
   } finally {
+    scan.stop();
     bar.stop();
   }
   process.stdout.write(options.json === true ? asJson(request, options, result) : asText(result));

@@ -13,6 +13,7 @@ import {
   type TrainSummary,
 } from "../../train/index.js";
 import type { CommonOptions } from "../options.js";
+import { scanCounter } from "../progress.js";
 import { onFirstSignal, StoppedBySignal, type StopSignal } from "../signals.js";
 import { trainingProgress } from "../training-progress.js";
 import { type ChooseEngine, chooseInstalled } from "./evaluation-options.js";
@@ -38,6 +39,7 @@ export async function trainCommand(
   }
   const engine = await choose(config.engine);
   const observer = await trainingProgress({ ...options, printFreq: config.printFreq });
+  const scan = await scanCounter(options);
   const stop = new AbortController();
   let received: StopSignal | undefined;
   const signals = onFirstSignal((signal) => {
@@ -49,12 +51,15 @@ export async function trainCommand(
   try {
     const { resume } = request;
     const { logLevel } = options;
-    summary = await train({ config, resume, engine, observer, logLevel, stop: stop.signal });
+    const scanning = { onScan: scan.update, onScanned: scan.stop };
+    const job = { config, resume, engine, observer, logLevel, stop: stop.signal, ...scanning };
+    summary = await train(job);
   } catch (error) {
     // Before the first step or after the last one: what there is to save is saved.
     if (received !== undefined && error === stop.signal.reason) throw new StoppedBySignal(received);
     throw error;
   } finally {
+    scan.stop();
     signals.release();
     observer.finished();
   }
