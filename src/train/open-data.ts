@@ -48,6 +48,8 @@ export function classNames(
   return classes.length === numClasses ? classes : undefined;
 }
 
+export type Loaders = ReturnType<typeof openLoaders>;
+
 export function openLoaders(config: TrainConfig, { train, val }: Folders, closing: Closing) {
   const { workers, seed, onBadImage, lenient, exifOrientation, resize, imgSize } = config;
   const common = { workers, seed, onBadImage, read: { lenient, exifOrientation, resize } };

@@ -11,7 +11,7 @@ import type { TrainConfig } from "./config.js";
 import { checkConversion } from "./conversion-check.js";
 import { type TrainingData, trainingData, type ValidationData, validationData } from "./data.js";
 import { insertBatchNorm } from "./insert-bn.js";
-import { classNames, openFolders, openLoaders } from "./open-data.js";
+import { classNames, type Folders, type Loaders, openFolders, openLoaders } from "./open-data.js";
 import type { Progress } from "./progress.js";
 import { checkSameModel, type PreviousRun, previousRun, startOf } from "./resume.js";
 import {
@@ -73,11 +73,13 @@ export async function train(job: TrainJob): Promise<TrainSummary> {
   return summary;
 }
 
+/** Everything that can be refused without a trace is, before there is a run directory. */
 async function run(job: TrainJob, closing: Closing): Promise<TrainSummary> {
-  const { config, engine, stop } = job;
-  const started = performance.now();
+  const { config, stop } = job;
   const folders = await openFolders(config, stop, job.onScan);
   job.onScanned?.();
+  const model = modelOf(config, folders.train.classes.length);
+  const loaders = openLoaders(config, folders, closing);
   const directory = closing.add(
     await openRunDirectory(config.out, { resume: job.resume !== undefined }),
     ({ close }) => close(),
@@ -85,10 +87,29 @@ async function run(job: TrainJob, closing: Closing): Promise<TrainSummary> {
   const log = closing.add(openLog(directory.paths.log, job.logLevel), ({ close }) => close());
   const observer = logged(job.observer, log);
   for (const note of folders.notes) observer.message(note);
+  try {
+    return await runIn(directory, { job, folders, model, loaders, log, observer, closing });
+  } catch (error) {
+    if (!stop.aborted) log.logger.error(error, "training failed");
+    throw error;
+  }
+}
 
+interface OpenRun {
+  readonly job: TrainJob;
+  readonly folders: Folders;
+  readonly model: Model;
+  readonly loaders: Loaders;
+  readonly log: RunLog;
+  readonly observer: TrainingObserver;
+  readonly closing: Closing;
+}
+
+async function runIn(directory: RunDirectory, open: OpenRun): Promise<TrainSummary> {
+  const { job, folders, model, loaders, log, observer, closing } = open;
+  const { config, engine, stop } = job;
+  const started = performance.now();
   const previous = previousRun(job.resume, directory, closing, observer);
-  const model = modelOf(config, folders.train.classes.length);
-  const loaders = openLoaders(config, folders, closing);
   const names = classNames(folders.train, model.numClasses);
   const data = trainingData(loaders.train, model.numClasses);
   const validation = validationData(loaders.val, folders.val.files.length);

@@ -114,7 +114,7 @@ it.each([
 
 it.each([
   [["bench", "stap", "-a", "X"], 'did you mean "step"'],
-  [["bench", "step"], "required option '-a, --arch <name>' not specified"],
+  [["bench", "step"], "expected an architecture (-a), received none"],
   [["bench", "step", "-a", "X", "--steps", "0"], "expected a whole number from 1"],
   [["bench", "step", "-a", "X", "--warmup", "-1"], "expected a whole number from 0"],
 ])("%j is refused", async (line, message) => {

@@ -6,6 +6,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readFileSync,
   readdirSync,
   renameSync,
   rmSync,
@@ -211,6 +212,11 @@ describeTorch("a run that breaks", () => {
       /\nerror: the loss (grew to \S+|is not a number) in epoch 1, step [34], at a learning rate of \S+; .*diverged\/last\.ckpt, from which the run went on, is good; try a lower --lr, .*\n$/,
     );
     expect(savedRun(at("diverged/last.ckpt"))).toEqual(before);
+    const log = readFileSync(at("diverged/train.log"), "utf8").trim().split("\n");
+    expect(JSON.parse(log.at(-1)!)).toMatchObject({
+      msg: "training failed",
+      err: { message: expect.stringContaining("from which the run went on") },
+    });
   });
 
   it("a class without validation images is worth a word, and no more", () => {
