@@ -105,32 +105,15 @@ export function program(): Command {
       await trainCommand(data, options, self);
     },
   );
-  command(root, "test", "accuracy of a model on the validation images", [
+  const testing = command(root, "test", "accuracy of a model on the validation images", [
     "repkit test ./data runs/ResNet-18_DBB/best.ckpt",
     "repkit test IMAGENET_PATH train W.pth -a ResNet-18 -t DBB",
     "repkit test deploy RepVGG-A0-deploy.pth --data ./data --json",
     "repkit test W.ckpt --data ./data --logits logits.safetensors",
   ])
     .argument("<args...>", "[DATA] [train|deploy] WEIGHTS")
-    .option("--data <folder>", "instead of DATA; also REPKIT_DATA")
-    .option("-a, --arch <name>", "architecture (default: what the checkpoint is)")
-    .option("-t, --blocktype <name>", "block (default: what the checkpoint is)")
-    .option(
-      "--num-classes <n>",
-      "number of classes (default: what the checkpoint has)",
-      positiveNumber,
-    )
-    .option("--root <key>", "take the weights from this entry, where a file holds several")
-    .option(
-      "--img-size <pixels>",
-      "height and width of the images (default: the checkpoint's)",
-      positiveNumber,
-    )
-    .option(
-      "--val-resize <pixels>",
-      "shorter side before the centre is cut out (default: 256 for 224)",
-      positiveNumber,
-    )
+    .option("--data <folder>", "instead of DATA; also REPKIT_DATA");
+  evaluationOptions(testing)
     .option("-b, --batch-size <n>", "images in a batch", positiveNumber, 64)
     .option(
       "-j, --workers <n>",
@@ -143,41 +126,21 @@ export function program(): Command {
         "fail",
       ),
     )
-    .option("--lenient", "accept image files whose end is missing")
     .action(async (args: string[], options) => {
       const { testCommand } = await import("./commands/test.js");
       await testCommand(args, options as Parameters<typeof testCommand>[1]);
     });
-  command(root, "predict", "what a model sees in images", [
+  const predicting = command(root, "predict", "what a model sees in images", [
     "repkit predict runs/ResNet-18_DBB/best.ckpt cat.jpg dog.jpg",
     "repkit predict model.ckpt photo.png --topk 3 --json",
   ])
     .argument("<weights>", "checkpoint in any container")
-    .argument("<image...>", "image files")
-    .option("--topk <n>", "how many classes", positiveNumber, 5)
-    .option("-a, --arch <name>", "architecture (default: what the checkpoint is)")
-    .option("-t, --blocktype <name>", "block (default: what the checkpoint is)")
-    .option(
-      "--num-classes <n>",
-      "number of classes (default: what the checkpoint has)",
-      positiveNumber,
-    )
-    .option("--root <key>", "take the weights from this entry, where a file holds several")
-    .option(
-      "--img-size <pixels>",
-      "height and width of the images (default: the checkpoint's)",
-      positiveNumber,
-    )
-    .option(
-      "--val-resize <pixels>",
-      "shorter side before the centre is cut out (default: 256 for 224)",
-      positiveNumber,
-    )
-    .option("--lenient", "accept image files whose end is missing")
-    .action(async (weights: string, images: string[], options) => {
-      const { predictCommand } = await import("./commands/predict.js");
-      await predictCommand(weights, images, options as Parameters<typeof predictCommand>[2]);
-    });
+    .argument("<image...>", "image files; a folder stands for the images that lie in it")
+    .option("--topk <n>", "how many classes", positiveNumber, 5);
+  evaluationOptions(predicting).action(async (weights: string, images: string[], options) => {
+    const { predictCommand } = await import("./commands/predict.js");
+    await predictCommand(weights, images, options as Parameters<typeof predictCommand>[2]);
+  });
   command(root, "sample-data", "draw a small data set to try everything on", [
     "repkit sample-data ./data",
     "repkit sample-data ./data --classes 4 --train 20 --val 5 --json",
@@ -274,6 +237,30 @@ function command(root: Command, name: string, summary: string, examples: string[
     .addOption(new Option("--seed <n>", "seed of all randomness").argParser(wholeNumber).default(0))
     .addOption(choice("--log-level <level>", "log detail", LOG_LEVELS).default("info"))
     .addOption(new Option("--quiet", "no progress and no remarks"));
+}
+
+/** Which model it is, where its file leaves that open, and how it looks at images. */
+function evaluationOptions(self: Command): Command {
+  return self
+    .option("-a, --arch <name>", "architecture (default: what the checkpoint is)")
+    .option("-t, --blocktype <name>", "block (default: what the checkpoint is)")
+    .option(
+      "--num-classes <n>",
+      "number of classes (default: what the checkpoint has)",
+      positiveNumber,
+    )
+    .option("--root <key>", "take the weights from this entry, where a file holds several")
+    .option(
+      "--img-size <pixels>",
+      "height and width of the images (default: the checkpoint's)",
+      positiveNumber,
+    )
+    .option(
+      "--val-resize <pixels>",
+      "shorter side before the centre is cut out (default: 256 for 224)",
+      positiveNumber,
+    )
+    .option("--lenient", "accept image files whose end is missing");
 }
 
 /** Of `bench`, whose flags depend on what is measured. */
