@@ -22,15 +22,16 @@ export interface TrainedModel {
   readonly acc1: number;
 }
 
-/** Folds the model, and runs both forms on the first batch and the deployed one on all images. */
+/** In float32, whatever the training ran in. Folds the model, and runs both forms on the first batch and the deployed one on all images. */
 export async function checkConversion(
   engine: Engine,
-  load: Pick<LoadOptions, "device" | "precision" | "threads">,
+  placement: Pick<LoadOptions, "device" | "threads">,
   trained: TrainedModel,
   validation: ValidationData,
   signal: AbortSignal,
 ): Promise<ConversionCheck> {
   const deployed = fold(trained.graph, trained.state);
+  const load: LoadOptions = { ...placement, precision: "fp32" };
   const before = await engine.load(trained.graph, trained.state, load);
   const after = await engine.load(deployed.graph, deployed.state, load);
   try {

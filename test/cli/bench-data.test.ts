@@ -2,29 +2,17 @@
 
 import { copyFileSync, truncateSync } from "node:fs";
 
-import { afterEach, beforeEach, describe, expect, it, jest } from "@jest/globals";
+import { describe, expect, it } from "@jest/globals";
 
 import { benchDataCommand, type BenchDataOptions } from "../../src/cli/commands/bench-data.js";
 import { program } from "../../src/cli/program.js";
 import { jpegAddon } from "../../src/data/jpeg/addon.js";
 import { IMAGES } from "../helpers/images.js";
 import { temporaryTrees, type Tree } from "../helpers/trees.js";
+import { captureOutput } from "../helpers/written.js";
 
 const newTree = temporaryTrees();
-const written = { stdout: "", stderr: "" };
-
-beforeEach(() => {
-  for (const stream of ["stdout", "stderr"] as const) {
-    written[stream] = "";
-    jest.spyOn(process[stream], "write").mockImplementation((text) => {
-      written[stream] += String(text);
-      return true;
-    });
-  }
-});
-afterEach(() => {
-  jest.restoreAllMocks();
-});
+const written = captureOutput();
 
 /** Six small images of two classes below `prefix`. */
 function imageTree(prefix = ""): Tree {

@@ -1,25 +1,13 @@
 // `repkit bench`: its document, its text, and what it refuses.
 
-import { afterEach, beforeEach, describe, expect, it, jest } from "@jest/globals";
+import { describe, expect, it, jest } from "@jest/globals";
 
 import { benchCommand, type BenchOptions } from "../../src/cli/commands/bench.js";
 import { program } from "../../src/cli/program.js";
 import { fakeEngine, type FakeOptions } from "../bench/fake-engine.js";
+import { captureOutput } from "../helpers/written.js";
 
-const written = { stdout: "", stderr: "" };
-
-beforeEach(() => {
-  for (const stream of ["stdout", "stderr"] as const) {
-    written[stream] = "";
-    jest.spyOn(process[stream], "write").mockImplementation((text) => {
-      written[stream] += String(text);
-      return true;
-    });
-  }
-});
-afterEach(() => {
-  jest.restoreAllMocks();
-});
+const written = captureOutput();
 
 const standard: BenchOptions = {
   ...{ arch: "MobileNet", batchSize: 2, imgSize: 32, numClasses: 10, steps: 2, warmup: 1 },

@@ -4,21 +4,13 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import {
-  afterAll,
-  afterEach,
-  beforeAll,
-  beforeEach,
-  describe,
-  expect,
-  jest,
-  test,
-} from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 
 import { predictCommand, type PredictCommandOptions } from "../../src/cli/commands/predict.js";
 import { colourEngine, logitsOf, writeImage } from "../helpers/colour-model.js";
 import { writeFilled } from "../helpers/deployed.js";
 import { failureOf } from "../helpers/failures.js";
+import { captureOutput } from "../helpers/written.js";
 
 const NAMES = ["ant", "bee", "c\u001b[31mat", "dog"];
 const folder = mkdtempSync(join(tmpdir(), "repkit-predict-"));
@@ -39,19 +31,7 @@ beforeAll(async () => {
   mkdirSync(at("empty"));
 });
 
-const written = { stdout: "", stderr: "" };
-beforeEach(() => {
-  for (const stream of ["stdout", "stderr"] as const) {
-    written[stream] = "";
-    jest.spyOn(process[stream], "write").mockImplementation((text) => {
-      written[stream] += String(text);
-      return true;
-    });
-  }
-});
-afterEach(() => {
-  jest.restoreAllMocks();
-});
+const written = captureOutput();
 
 const standard: PredictCommandOptions = {
   ...{ logLevel: "info", engine: "auto", precision: "fp32", seed: 0, threads: 2, topk: 2 },

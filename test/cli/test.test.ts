@@ -4,22 +4,14 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import {
-  afterAll,
-  afterEach,
-  beforeAll,
-  beforeEach,
-  describe,
-  expect,
-  jest,
-  test,
-} from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 
 import { openSafetensors } from "../../src/checkpoint/index.js";
 import { testCommand, type TestCommandOptions, testRequest } from "../../src/cli/commands/test.js";
 import { colourEngine, logitsOf, writeImage } from "../helpers/colour-model.js";
 import { writeFilled } from "../helpers/deployed.js";
 import { failureOf } from "../helpers/failures.js";
+import { captureOutput } from "../helpers/written.js";
 
 const CLASSES = 7;
 const NAMES = ["ant", "bee", "cat", "dog", "elk", "fox", "gnu"];
@@ -53,19 +45,7 @@ beforeAll(async () => {
   writeFileSync(at("broken/ant/1.png"), "no image");
 });
 
-const written = { stdout: "", stderr: "" };
-beforeEach(() => {
-  for (const stream of ["stdout", "stderr"] as const) {
-    written[stream] = "";
-    jest.spyOn(process[stream], "write").mockImplementation((text) => {
-      written[stream] += String(text);
-      return true;
-    });
-  }
-});
-afterEach(() => {
-  jest.restoreAllMocks();
-});
+const written = captureOutput();
 
 const standard: TestCommandOptions = {
   ...{ logLevel: "info", engine: "auto", precision: "fp32", seed: 0, threads: 2 },

@@ -8,9 +8,9 @@
 import { isUtf8 } from "node:buffer";
 import { createHash } from "node:crypto";
 import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, statSync } from "node:fs";
-import { homedir } from "node:os";
 import { dirname, join } from "node:path";
 
+import { cacheFolder } from "../../addons/cache.js";
 import { writeFileAtomically } from "../../util/atomic-write.js";
 import { byCodePoints, isImageName } from "./names.js";
 import type { Folder, Tree } from "./walk.js";
@@ -25,16 +25,9 @@ const MAX_HEADER_BYTES = 2 ** 28; // parsed in one piece
 type Row = readonly [string, string, string, string, boolean, readonly string[], number, number];
 
 /** Where the index of a tree is kept. `realRoot` is its path without links. */
-export function indexPath(realRoot: string, cacheFolder = defaultCacheFolder()): string {
+export function indexPath(realRoot: string, cache = cacheFolder()): string {
   const name = createHash("sha256").update(realRoot).digest("hex").slice(0, 32);
-  return join(cacheFolder, "folders", `${name}.index`);
-}
-
-function defaultCacheFolder({ env } = process): string {
-  const own = env["REPKIT_CACHE"] ?? "";
-  if (own !== "") return own;
-  const shared = env["XDG_CACHE_HOME"] ?? "";
-  return join(shared === "" ? join(homedir(), ".cache") : shared, "repkit");
+  return join(cache, "folders", `${name}.index`);
 }
 
 /** Best effort: without an index the next time takes longer, and that is all. */
