@@ -1,11 +1,12 @@
 /** Loads tfjs-node: the build that `repkit build tfjs-node` made, else the package where it is installed. */
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 
-import { buildCommandOf } from "../../../addons/addon.js";
+import { buildCommandOf, type Problem } from "../../../addons/addon.js";
 import { RepkitError } from "../../../errors.js";
-import { findTfjsNodeBuild, tfjsNodeAddon, type Variant } from "./addon.js";
+import { findTfjsNodeBuild, type Variant } from "./addon.js";
 import { packageFolder } from "./downloads.js";
 
 export interface TfjsNodeOptions {
@@ -14,36 +15,46 @@ export interface TfjsNodeOptions {
   readonly project?: string;
 }
 
-/** A tfjs-node that could be loaded. */
+/** A tfjs-node to load. */
 export interface TfjsNodeSource {
   readonly kind: "build" | "installed";
   readonly packageFolder: string;
-  /** The addon of a build; an installed package knows its own. */
-  readonly addonPath?: string;
+  readonly addonPath: string;
 }
 
 /** The build, else the package that the user's project or this one can resolve; else why there is none. */
 export function findTfjsNode(
   name: Variant,
   { env = process.env, project = process.cwd() }: TfjsNodeOptions = {},
-): TfjsNodeSource | { readonly problem: string; readonly fix: string } {
+): TfjsNodeSource | Required<Problem> {
   const status = findTfjsNodeBuild(name, env);
   if (status.kind === "ready") {
-    const { path: addonPath } = status.build;
-    return { kind: "build", packageFolder: packageFolder(env), addonPath };
+    return {
+      kind: "build",
+      packageFolder: packageFolder(env),
+      addonPath: status.build.path,
+    };
   }
   const bases = [pathToFileURL(join(project, "package.json")).href, import.meta.url];
-  for (const base of bases) {
-    const found = resolvePackage(base, `@tensorflow/${name}`);
-    if (found !== undefined) return { kind: "installed", packageFolder: found };
+  const installed = bases.flatMap((base) => resolvePackage(base, `@tensorflow/${name}`) ?? []);
+  for (const folder of installed) {
+    const addonPath = join(folder, INSTALLED_ADDON);
+    if (existsSync(addonPath)) return { kind: "installed", packageFolder: folder, addonPath };
   }
   const fix = status.kind === "disabled" ? "unset REPKIT_TENSORFLOW" : buildCommandOf({ name });
-  return { problem: status.problem, fix };
+  const [broken] = installed;
+  return broken === undefined || status.kind !== "missing"
+    ? { problem: status.problem, fix }
+    : { problem: `${broken} is there without its addon: its install script failed`, fix };
 }
+
+/** Where the package's own install script puts its addon: under the newest Node-API that it was built for. */
+const INSTALLED_ADDON = join("lib", "napi-v8", "tfjs_binding.node");
 
 /**
  * What the package exports: tfjs with its backend `tensorflow`, which is registered on the engine that all
- * copies of tfjs-core in a thread share. Throws an `environment` error with the way out.
+ * copies of tfjs-core in a thread share. Works in any number of worker threads. Throws an `environment`
+ * error with the way out.
  */
 export function loadTfjsNode(name: Variant, options: TfjsNodeOptions = {}): unknown {
   const source = findTfjsNode(name, options);
@@ -51,17 +62,16 @@ export function loadTfjsNode(name: Variant, options: TfjsNodeOptions = {}): unkn
     throw new RepkitError("environment", `${source.problem}; run: ${source.fix}`);
   }
   restoreUtil();
-  const load = createRequire(join(source.packageFolder, "package.json"));
+  const { kind, packageFolder: folder, addonPath } = source;
   try {
-    return source.addonPath === undefined
-      ? load(source.packageFolder)
-      : withAddon(load, source.addonPath, () => load(source.packageFolder) as unknown);
+    const load = createRequire(join(folder, "package.json"));
+    return withAddon(load, addonPath, () => load(folder) as unknown);
   } catch (error) {
     const [reason = ""] = String(error instanceof Error ? error.message : error).split("\n");
-    const where = source.kind === "build" ? source.addonPath! : source.packageFolder;
+    const fix = `${buildCommandOf({ name })}${kind === "build" ? " --force" : ""}`;
     throw new RepkitError(
       "environment",
-      `${name} does not load (${where}): ${reason.trim()}; run: ${buildCommandOf(tfjsNodeAddon(name))}${source.kind === "build" ? " --force" : ""}`,
+      `${name} in ${folder} does not load: ${reason.trim()}; run: ${fix}`,
       { cause: error },
     );
   }
@@ -74,19 +84,19 @@ export function loadTfjsNode(name: Variant, options: TfjsNodeOptions = {}): unkn
 function withAddon<T>(load: NodeJS.Require, addonPath: string, run: () => T): T {
   const asked = load.resolve("@mapbox/node-pre-gyp");
   const before = load.cache[asked];
-  const stand = { id: asked, filename: asked, loaded: true, exports: { find: () => addonPath } };
-  load.cache[asked] = stand as unknown as NodeJS.Module;
+  const answer = { id: asked, filename: asked, loaded: true, exports: { find: () => addonPath } };
+  load.cache[asked] = answer as unknown as NodeJS.Module;
   try {
     return run();
   } finally {
-    if (before === undefined) delete load.cache[asked]; // eslint-disable-line @typescript-eslint/no-dynamic-delete
+    if (before === undefined) Reflect.deleteProperty(load.cache, asked);
     else load.cache[asked] = before;
   }
 }
 
 /**
- * tfjs-node calls functions of `util` that Node removed in version 23 (and warns of before): without them
- * it registers its kernels and then fails in some of them.
+ * tfjs-node calls functions of `util` that Node removed in version 23, and warned of before. Without them
+ * it loads, and fails at the first tensor that is freed.
  */
 function restoreUtil(): void {
   const util = createRequire(import.meta.url)("node:util") as Record<string, unknown>;
