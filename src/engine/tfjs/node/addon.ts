@@ -12,6 +12,11 @@ export const VARIANTS = ["tfjs-node-gpu", "tfjs-node"] as const;
 
 export type Variant = (typeof VARIANTS)[number];
 
+/** The engine is `tfjs:<name>`. */
+export function backendName(name: Variant): "node" | "node-gpu" {
+  return name === "tfjs-node" ? "node" : "node-gpu";
+}
+
 export function isVariant(name: string): name is Variant {
   return (VARIANTS as readonly string[]).includes(name);
 }

@@ -2,7 +2,7 @@
 import { buildCommandOf } from "../../../addons/addon.js";
 import { probeAddon } from "../../../addons/probe.js";
 import type { EngineReport } from "../../doctor.js";
-import type { Variant } from "./addon.js";
+import { backendName, type Variant } from "./addon.js";
 import { findTfjsNode, type TfjsNodeOptions } from "./load.js";
 
 /** Of the addon, asked in a process of its own. */
@@ -10,7 +10,7 @@ const QUESTION = "({ version: addon.TF_Version, gpu: addon.isUsingGpuDevice() })
 
 /** `tfjs:node` or `tfjs:node-gpu`. */
 export function diagnoseTfjsNode(name: Variant, options: TfjsNodeOptions = {}): EngineReport {
-  const engine = name.replace("-", ":");
+  const engine = `tfjs:${backendName(name)}`;
   const source = findTfjsNode(name, options);
   if ("problem" in source) return { name: engine, ok: false, problems: [source] };
   const { env = process.env } = options;

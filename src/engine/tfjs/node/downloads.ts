@@ -34,7 +34,9 @@ export async function ensurePackage(options: DownloadOptions = {}): Promise<stri
   const { env = process.env, say = () => undefined } = options;
   const folder = npmFolder(env);
   await once(folder, env, say, async (temporary) => {
-    say(`installing @tensorflow/tfjs-node and what it needs (npm, 130 packages, 300 MB) into ${folder}`);
+    say(
+      `installing @tensorflow/tfjs-node and what it needs (npm, 130 packages, 300 MB) into ${folder}`,
+    );
     for (const name of NPM_FILES) copyFileSync(join(PINS, "npm", name), join(temporary, name));
     const flags = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
     const failure = await runTool("npm", ["ci", ...flags, "--fetch-retries=1"], temporary, env);
@@ -114,7 +116,11 @@ async function once(
 /** The first Python that has pip. */
 function findPip(env: NodeJS.ProcessEnv): string {
   const virtual = env["VIRTUAL_ENV"] ?? "";
-  const programs = [...(virtual === "" ? [] : [join(virtual, "bin", "python")]), "python3", "python"];
+  const programs = [
+    ...(virtual === "" ? [] : [join(virtual, "bin", "python")]),
+    "python3",
+    "python",
+  ];
   const found = programs.find(
     (program) => spawnSync(program, ["-m", "pip", "--version"], { env }).status === 0,
   );

@@ -4,9 +4,12 @@ import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { pathToFileURL } from "node:url";
 
+import type { KernelBackend } from "@tensorflow/tfjs-core";
+
 import { buildCommandOf, type Problem } from "../../../addons/addon.js";
-import { RepkitError } from "../../../errors.js";
-import { findTfjsNodeBuild, type Variant } from "./addon.js";
+import { loadBuild } from "../../../addons/find.js";
+import { backendError, type Tf } from "../backend.js";
+import { backendName, findTfjsNodeBuild, type Variant } from "./addon.js";
 import { packageFolder } from "./downloads.js";
 
 export interface TfjsNodeOptions {
@@ -52,46 +55,38 @@ export function findTfjsNode(
 const INSTALLED_ADDON = join("lib", "napi-v8", "tfjs_binding.node");
 
 /**
- * What the package exports: tfjs with its backend `tensorflow`, which is registered on the engine that all
- * copies of tfjs-core in a thread share. Works in any number of worker threads. Throws an `environment`
- * error with the way out.
+ * tfjs with tfjs-node's backend, `tensorflow`, set. The package's own entry would look for the addon within
+ * the package, so its parts are put together here; its kernels and the backend are registered on the engine
+ * that all copies of tfjs-core in a thread share. Works in any number of worker threads. Throws an
+ * `environment` error with the way out.
  */
-export function loadTfjsNode(name: Variant, options: TfjsNodeOptions = {}): unknown {
+export async function loadTfjsNode(name: Variant, options: TfjsNodeOptions = {}): Promise<Tf> {
   const source = findTfjsNode(name, options);
-  if ("problem" in source) {
-    throw new RepkitError("environment", `${source.problem}; run: ${source.fix}`);
-  }
-  restoreUtil();
+  if ("problem" in source) throw backendError(backendName(name), source.problem, source.fix);
   const { kind, packageFolder: folder, addonPath } = source;
   try {
+    restoreUtil();
     const load = createRequire(join(folder, "package.json"));
-    return withAddon(load, addonPath, () => load(folder) as unknown);
+    const tf = load("@tensorflow/tfjs") as Tf;
+    const { NodeJSKernelBackend } = load("./dist/nodejs_kernel_backend.js") as BackendModule;
+    load("./dist/register_all_kernels.js");
+    const addon = loadBuild({ name }, { path: addonPath });
+    tf.registerBackend(TENSORFLOW, () => new NodeJSKernelBackend(addon, `@tensorflow/${name}`));
+    if (await tf.setBackend(TENSORFLOW)) return tf;
+    throw new Error("its backend does not start");
   } catch (error) {
     const [reason = ""] = String(error instanceof Error ? error.message : error).split("\n");
+    const problem = `${folder} does not load: ${reason.trim()}`;
     const fix = `${buildCommandOf({ name })}${kind === "build" ? " --force" : ""}`;
-    throw new RepkitError(
-      "environment",
-      `${name} in ${folder} does not load: ${reason.trim()}; run: ${fix}`,
-      { cause: error },
-    );
+    throw backendError(backendName(name), problem, fix, error);
   }
 }
 
-/**
- * The package asks node-pre-gyp where its addon is, once, while it loads. The answer is put in place
- * before it asks, so that nothing is written into the package.
- */
-function withAddon<T>(load: NodeJS.Require, addonPath: string, run: () => T): T {
-  const asked = load.resolve("@mapbox/node-pre-gyp");
-  const before = load.cache[asked];
-  const answer = { id: asked, filename: asked, loaded: true, exports: { find: () => addonPath } };
-  load.cache[asked] = answer as unknown as NodeJS.Module;
-  try {
-    return run();
-  } finally {
-    if (before === undefined) Reflect.deleteProperty(load.cache, asked);
-    else load.cache[asked] = before;
-  }
+/** What tfjs-node calls its backend. */
+const TENSORFLOW = "tensorflow";
+
+interface BackendModule {
+  readonly NodeJSKernelBackend: new (addon: unknown, packageName: string) => KernelBackend;
 }
 
 /**
