@@ -1,4 +1,5 @@
 /** `repkit build tfjs-node`: gets TensorFlow and the npm package, and compiles the package's addon. */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Candidate, Target } from "../../../addons/addon.js";
@@ -7,12 +8,17 @@ import {
   type BuildOutcome,
   buildTarget,
 } from "../../../addons/build.js";
-import type { Build } from "../../../addons/cache.js";
+import { isUnchanged } from "../../../addons/cache.js";
 import { findCompiler } from "../../../addons/compiler.js";
 import { compileFlags, linkFlags } from "../../../addons/units.js";
 import { RepkitError } from "../../../errors.js";
 import { findTfjsNodeBuild, tfjsNodeAddon, type Variant } from "./addon.js";
-import { type DownloadOptions, ensurePackage, ensureTensorFlow } from "./downloads.js";
+import {
+  type DownloadOptions,
+  ensurePackage,
+  ensureTensorFlow,
+  packageFolder,
+} from "./downloads.js";
 import {
   inspectTensorFlow,
   LIBRARIES,
@@ -39,10 +45,11 @@ export async function buildTfjsNode(
   return buildTarget(tfjsNodeTarget(name, library, await ensurePackage(options)), options);
 }
 
-/** Builds the addon only where the one that would be loaded is not what the sources say. */
-export async function ensureTfjsNode(name: Variant, options: BuildOptions = {}): Promise<Build> {
-  const status = findTfjsNodeBuild(name, options.env);
-  return status.kind === "ready" ? status.build : buildTfjsNode(name, options);
+/** Compiles the addon again where there is a build of other sources; downloads nothing. */
+export async function refreshTfjsNode(options: BuildOptions = {}): Promise<void> {
+  const status = findTfjsNodeBuild("tfjs-node", options.env);
+  if (status.kind !== "stale" || !isUnchanged(status.build.record)) return;
+  if (existsSync(packageFolder(options.env))) await buildTfjsNode("tfjs-node", options);
 }
 
 async function getTensorFlow(name: Variant, options: BuildOptions): Promise<Candidate<TensorFlow>> {
@@ -60,7 +67,7 @@ const CXX_STANDARD = 17;
 function tfjsNodeTarget(
   name: Variant,
   library: TensorFlow,
-  packageFolder: string,
+  npmPackage: string,
 ): Target<TensorFlow> {
   const addon = tfjsNodeAddon(name);
   const { includeDirs, libraryDir } = library;
@@ -72,7 +79,7 @@ function tfjsNodeTarget(
     cxxStandard: CXX_STANDARD,
     compileFlags: compileFlags(addon, {
       cxxStandard: CXX_STANDARD,
-      includeDirs: [packageFolder, ...includeDirs],
+      includeDirs: [npmPackage, ...includeDirs],
     }),
     linkFlags: linkFlags({
       libraryDir,
