@@ -1,7 +1,6 @@
 /** The layers in TensorFlow.js's own kernels, for backends that have nothing better. */
 import type {
   NamedAttrMap,
-  NamedTensorMap,
   Rank,
   Tensor,
   Tensor1D,

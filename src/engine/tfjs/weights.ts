@@ -3,7 +3,7 @@ import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
 
 import { RepkitError } from "../../errors.js";
 import { constantTensor, toFloat32, type Node, type OpOf } from "../../graph/index.js";
-import type { ConvWindow, Shape4 } from "./backend.js";
+import type { ConvWindow } from "./backend.js";
 import { einsum, einsumGradient, einsumTerms } from "./einsum.js";
 import { spread } from "./layers.js";
 import { type Computed, taped, type Toolbox } from "./ops.js";
