@@ -5,13 +5,14 @@
  * Everything the engine computes goes through the injected `tf`: tfjs-node brings a copy of tfjs-core of
  * its own, and a tensor belongs to the copy that made it.
  */
+import type * as tfjsCore from "@tensorflow/tfjs-core";
 import type { Tensor1D, Tensor4D } from "@tensorflow/tfjs-core";
 
 import { RepkitError } from "../../errors.js";
 import type { Pair, Padding } from "../../graph/index.js";
 import type { Device } from "../types.js";
 
-export type Tf = typeof import("@tensorflow/tfjs-core");
+export type Tf = typeof tfjsCore;
 
 /** Best first: the order in which they are tried. */
 export const BACKEND_NAMES = ["node-gpu", "node", "wasm", "cpu"] as const;

@@ -9,6 +9,8 @@ export async function loadCpuBackend(): Promise<TfjsBackend> {
   const tf = require("@tensorflow/tfjs-core") as Tf;
   require("@tensorflow/tfjs-backend-cpu");
   await tf.setBackend("cpu");
+  // It would print an advertisement of tfjs-node.
+  (tf.backend() as unknown as { firstUse: boolean }).firstUse = false;
   const version = tf.version_core;
   return {
     ...{ name: "cpu", tf, version, devices: ["cpu"] },
