@@ -8,9 +8,12 @@ import { area, checkedOutput, expectShape, padded, tapsOf, transposition } from 
 import type { Tap } from "./geometry.js";
 import type { Heap, Take } from "./heap.js";
 import { inBlocks, integers, phaseTable, runsOf, windowTable } from "./table.js";
+import type { Runs, Table } from "./table.js";
 
-/** Pixels that share a panel of weights while it is in the cache. */
-const GATHER_BLOCK = 128;
+/** Pixels that share a panel of weights while it is in the cache; a multiple of 4. */
+const MULTIPLY_BLOCK = 128;
+/** Products summed in one float32: what fits the first-level cache with its weights. */
+const INNER_BLOCK = 256;
 /** Pixels summed in one float32; what blocks sum to is added up. */
 const CORRELATE_BLOCK = 256;
 
@@ -23,7 +26,7 @@ export function conv2d(heap: Heap, x: Tensor4D, kernel: Tensor4D, window: ConvWi
   heap.borrow((take) => {
     const from = padded(heap, take, area(heap, x), window.padding);
     const taps = tapsOf(window);
-    const runs = runsOf(heap, take, taps, from, inputs);
+    const runs = runsOf(taps, from, inputs);
     for (let group = 0; group < groups; group++) {
       const channels = { in: group * inputs, out: group * outputs };
       const packed = packWeights(heap, take, kernel, taps, {
@@ -32,11 +35,7 @@ export function conv2d(heap: Heap, x: Tensor4D, kernel: Tensor4D, window: ConvWi
         columns: [outputs, 1],
       });
       const table = windowTable(heap, take, window, from, area(heap, y), channels);
-      inBlocks(table, GATHER_BLOCK, (address, count) =>
-        heap.conv.gather(
-          ...[address, count, packed, runs.address, runs.count, runs.length, outputs],
-        ),
-      );
+      multiply(heap, take, table, runs, packed, outputs);
     }
   });
   return y;
@@ -62,7 +61,7 @@ export function conv2dGradX(
       heap.view(heap.address(dx), dx.size).fill(0);
     }
     for (const phase of phases.filter(({ taps }) => taps.length > 0)) {
-      const runs = runsOf(heap, take, phase.taps, from, outputs);
+      const runs = runsOf(phase.taps, from, outputs);
       for (let group = 0; group < groups; group++) {
         const channels = { in: group * outputs, out: group * inputs };
         const packed = packWeights(heap, take, kernel, phase.taps, {
@@ -71,11 +70,7 @@ export function conv2dGradX(
           columns: [inputs, outputs * groups],
         });
         const table = phaseTable(heap, take, window, phase, from, area(heap, dx), channels);
-        inBlocks(table, GATHER_BLOCK, (address, count) =>
-          heap.conv.gather(
-            ...[address, count, packed, runs.address, runs.count, runs.length, inputs],
-          ),
-        );
+        multiply(heap, take, table, runs, packed, inputs);
       }
     }
   });
@@ -95,11 +90,12 @@ export function conv2dGradKernel(
   const out = heap.output(shape);
   heap.borrow((take) => {
     const from = padded(heap, take, area(heap, x), window.padding, { slack: inputs % 4 !== 0 });
-    const runs = runsOf(heap, take, tapsOf(window), from, inputs);
+    const runs = runsOf(tapsOf(window), from, inputs);
+    const offsets = integers(heap, take, runs.offsets);
     const panels = Math.ceil(outputs / 8);
     const rows = Math.ceil(runs.length / 4) * 4;
     const exact = groups === 1 && rows === runs.length && outputs % 8 === 0;
-    const size = runs.count * rows * panels * 8;
+    const size = runs.offsets.length * rows * panels * 8;
     const sums = exact ? heap.address(out) : take(size * 4);
     const outs = take(CORRELATE_BLOCK * panels * 32);
     const scratch = take(CORRELATE_BLOCK * 16);
@@ -111,13 +107,13 @@ export function conv2dGradKernel(
         heap.conv.packOutputs(outs, address, count, outputs);
         heap.conv.correlate(
           ...[sums, address, count, outs, scratch],
-          ...[panels, runs.address, runs.count, runs.length],
+          ...[panels, offsets, runs.offsets.length, runs.length],
         );
       });
       if (exact) continue;
       const { floats } = heap;
       let to = heap.address(out) / 4 + channels.out;
-      for (let run = 0; run < runs.count; run++) {
+      for (let run = 0; run < runs.offsets.length; run++) {
         for (let row = 0; row < runs.length; row++, to += outputs * groups) {
           const start = sums / 4 + (run * rows + row) * panels * 8;
           floats.copyWithin(to, start, start + outputs);
@@ -126,6 +122,51 @@ export function conv2dGradKernel(
     }
   });
   return out;
+}
+
+/** out[pixel][column] = Σ over the runs of in[pixel] packed[column], in blocks of each. */
+function multiply(
+  heap: Heap,
+  take: Take,
+  table: Table,
+  runs: Runs,
+  packed: number,
+  columns: number,
+): void {
+  const panel = runs.offsets.length * runs.length * 32;
+  const inputs = take(MULTIPLY_BLOCK * INNER_BLOCK * 4);
+  const scratch = take(32);
+  const pieces = piecesOf(runs).map((piece) => {
+    return { ...piece, address: integers(heap, take, piece.offsets) };
+  });
+  inBlocks(table, MULTIPLY_BLOCK, (address, count) => {
+    for (const { address: offsets, ...piece } of pieces) {
+      const inner = piece.offsets.length * piece.length;
+      heap.conv.packInputs(inputs, address, count, offsets, piece.offsets.length, piece.length);
+      heap.conv.multiply(
+        ...[address, count, inputs, packed + piece.start * 32, panel],
+        ...[inner, columns, piece.start, scratch],
+      );
+    }
+  });
+}
+
+/** Runs in pieces of INNER_BLOCK numbers or fewer: several short ones, or a part of a long one. */
+function piecesOf({ offsets, length }: Runs): (Runs & { readonly start: number })[] {
+  if (length <= INNER_BLOCK) {
+    const together = Math.floor(INNER_BLOCK / length);
+    return Array.from({ length: Math.ceil(offsets.length / together) }, (_, index) => {
+      const first = index * together;
+      return { offsets: offsets.slice(first, first + together), length, start: first * length };
+    });
+  }
+  return offsets.flatMap((offset, run) =>
+    Array.from({ length: Math.ceil(length / INNER_BLOCK) }, (_, index) => {
+      const first = index * INNER_BLOCK;
+      const part = Math.min(INNER_BLOCK, length - first);
+      return { offsets: [offset + first * 4], length: part, start: run * length + first };
+    }),
+  );
 }
 
 /** Channels per group, once a kernel [h,w,I,O] is known to fit the window and images [N,H,W,C]. */

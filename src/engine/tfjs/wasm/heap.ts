@@ -30,7 +30,9 @@ interface Backend {
 export type Take = (bytes: number) => number;
 
 export class Heap {
-  readonly conv: Kernels<"fill" | "packWeights" | "gather" | "packOutputs" | "correlate">;
+  readonly conv: Kernels<
+    "fill" | "packWeights" | "packInputs" | "multiply" | "packOutputs" | "correlate"
+  >;
   readonly window: Kernels<"depthwise" | "correlateChannels" | "maxPool" | "maxPoolGrad">;
   readonly norm: Kernels<
     "moments" | "gradientSums" | "normalise" | "normaliseGrad" | "scaleRows" | "wherePositive"

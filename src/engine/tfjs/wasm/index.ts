@@ -2,13 +2,15 @@
 import { createRequire } from "node:module";
 import { dirname, sep } from "node:path";
 
+import type * as TfjsWasm from "@tensorflow/tfjs-backend-wasm";
+
 import type { Layers, Tf, TfjsBackend } from "../backend.js";
 import { conv2d, conv2dGradKernel, conv2dGradX } from "./conv.js";
 import { Heap } from "./heap.js";
 import { batchNorm, batchNormGrad, batchNormInfer, relu, reluGrad } from "./norm.js";
 import { avgPool, avgPoolGrad, maxPool, maxPoolGrad } from "./pool.js";
 
-type WasmModule = typeof import("@tensorflow/tfjs-backend-wasm");
+type WasmModule = typeof TfjsWasm;
 
 export async function loadWasmBackend(): Promise<TfjsBackend> {
   const require = createRequire(import.meta.url);

@@ -77,34 +77,21 @@ export function tapBytes(tap: Tap, within: Area): number {
   return (tap.row * within.columns + tap.column) * within.channels * 4;
 }
 
+/** Stretches of numbers that all outputs of a pixel read. */
 export interface Runs {
-  readonly address: number;
-  readonly count: number;
+  /** Where each starts, in bytes from the pixel's input row. */
+  readonly offsets: readonly number[];
   /** Numbers in each. */
   readonly length: number;
 }
 
 /** Taps as runs: those that lie side by side are one, where all channels are read. */
-export function runsOf(
-  heap: Heap,
-  take: Take,
-  taps: readonly Tap[],
-  within: Area,
-  channels: number,
-): Runs {
+export function runsOf(taps: readonly Tap[], within: Area, channels: number): Runs {
   const inRow = taps.filter((tap) => tap.row === taps[0]!.row);
   const joined =
     channels === within.channels &&
     inRow.every((tap, index) => tap.column === inRow[0]!.column + index);
   const perRun = joined ? inRow.length : 1;
   const starts = taps.filter((_, index) => index % perRun === 0);
-  return {
-    address: integers(
-      heap,
-      take,
-      starts.map((tap) => tapBytes(tap, within)),
-    ),
-    count: starts.length,
-    length: perRun * channels,
-  };
+  return { offsets: starts.map((tap) => tapBytes(tap, within)), length: perRun * channels };
 }
