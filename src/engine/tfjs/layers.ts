@@ -1,11 +1,5 @@
 /** The layers in TensorFlow.js's own kernels, for backends that have nothing better. */
-import type {
-  NamedAttrMap,
-  Rank,
-  Tensor,
-  Tensor1D,
-  Tensor4D,
-} from "@tensorflow/tfjs-core";
+import type { NamedAttrMap, Rank, Tensor, Tensor1D, Tensor4D } from "@tensorflow/tfjs-core";
 
 import type { Padding, Pair } from "../../graph/index.js";
 import type { AvgPoolWindow, ConvWindow, Layers, PoolWindow, Shape4, Tf } from "./backend.js";

@@ -39,16 +39,3 @@ export function scoped<T>(tf: Tf, f: () => T): T {
   });
   return result as T;
 }
-
-/** Of `f`, through tfjs-core's own tape: for ops that are rare, small, and made of its own. */
-export function taped(
-  { tf }: Toolbox,
-  inputs: readonly Tensor[],
-  f: (...inputs: Tensor[]) => Tensor,
-): Computed {
-  return {
-    value: f(...inputs),
-    saved: inputs,
-    backward: (dy) => tf.grads(f)([...inputs], dy),
-  };
-}

@@ -3,10 +3,10 @@ import type { Tensor, Tensor4D } from "@tensorflow/tfjs-core";
 
 import { RepkitError } from "../../errors.js";
 import { constantTensor, toFloat32, type Node, type OpOf } from "../../graph/index.js";
-import type { ConvWindow } from "./backend.js";
+import type { ConvWindow, Tf } from "./backend.js";
 import { einsum, einsumGradient, einsumTerms } from "./einsum.js";
-import { spread } from "./layers.js";
-import { type Computed, taped, type Toolbox } from "./ops.js";
+import { spread, taps } from "./layers.js";
+import type { Computed, Toolbox } from "./ops.js";
 
 export function computeWeight(tools: Toolbox, node: Node, inputs: readonly Tensor[]): Computed {
   const { tf } = tools;
@@ -43,12 +43,22 @@ export function computeWeight(tools: Toolbox, node: Node, inputs: readonly Tenso
         value: tf.reshape(x, [...op.shape]),
         backward: (dy) => [tf.reshape(dy, x.shape)],
       };
-    case "select":
-      return taped(tools, inputs, (w) => tf.reshape(tf.slice(w, op.index, 1), w.shape.slice(1)));
-    case "concat":
-      return taped(tools, inputs, (...parts) => tf.concat(parts, 0));
+    case "select": {
+      const [rows = 1, ...rest] = x.shape;
+      const around = rest.map(() => [0, 0] as [number, number]);
+      return {
+        value: tf.reshape(tf.slice(x, op.index, 1), rest),
+        backward: (dy) => [
+          tf.pad(tf.reshape(dy, [1, ...rest]), [[op.index, rows - 1 - op.index], ...around]),
+        ],
+      };
+    }
+    case "concat": {
+      const extents = inputs.map(({ shape }) => shape[0]!);
+      return { value: tf.concat([...inputs], 0), backward: (dy) => tf.split(dy, extents, 0) };
+    }
     case "embed":
-      return taped(tools, inputs, (w) => embed(tools, w as Tensor4D, op));
+      return embed(tools, x as Tensor4D, op);
     case "einsum": {
       const terms = einsumTerms(op.equation);
       return {
@@ -88,29 +98,51 @@ function scale({ tf }: Toolbox, w: Tensor, s: Tensor): Computed {
 }
 
 /** See the graph's `embed`: dilated, placed at an offset, and spread over fewer groups. */
-function embed({ tf }: Toolbox, w: Tensor4D, op: OpOf<"embed">): Tensor {
+function embed({ tf }: Toolbox, w: Tensor4D, op: OpOf<"embed">): Computed {
+  const [out, perGroup] = w.shape;
   const wide = tf.transpose(spread(tf, tf.transpose(w, [2, 3, 1, 0]), op.dilation), [3, 2, 0, 1]);
-  const [out, perGroup, height, width] = wide.shape;
+  const [, , height, width] = wide.shape;
   const [top, left] = op.offset;
+  const [kernelH, kernelW] = op.kernel;
   const padded = tf.pad(wide, [
-    ...([
-      [0, 0],
-      [0, 0],
-    ] as [number, number][]),
-    [top, op.kernel[0] - top - height],
-    [left, op.kernel[1] - left - width],
+    [0, 0],
+    [0, 0],
+    [top, kernelH - top - height],
+    [left, kernelW - left - width],
   ]);
   const merged = op.groups.from / op.groups.to;
-  if (merged === 1) return padded;
-  // Row o sees the inputs of its own group alone.
+  const own = merged === 1 ? undefined : ownInputs(tf, { out, perGroup, merged, op });
+  return {
+    value: own === undefined ? padded : tf.mul(tf.tile(padded, [1, merged, 1, 1]), own),
+    saved: own === undefined ? [] : [own],
+    backward(dy) {
+      const narrow = (all: Tensor) =>
+        tf.sum(tf.reshape(all, [out, merged, perGroup, kernelH, kernelW]), 1);
+      const rows = own === undefined ? dy : narrow(tf.mul(dy, own));
+      const inside = tf.slice(rows, [0, 0, top, left], wide.shape) as Tensor4D;
+      const taken = taps(tf, tf.transpose(inside, [2, 3, 1, 0]), op.dilation);
+      return [tf.transpose(taken, [3, 2, 0, 1])];
+    },
+  };
+}
+
+/** 1 where row o sees an input of its own group, else 0: [O, merged * I/g, 1, 1]. */
+function ownInputs(
+  tf: Tf,
+  {
+    out,
+    perGroup,
+    merged,
+    op,
+  }: { out: number; perGroup: number; merged: number; op: OpOf<"embed"> },
+): Tensor4D {
   const rows = out / op.groups.from;
   const mask = new Float32Array(out * merged * perGroup);
   for (let o = 0; o < out; o++) {
     const start = (o * merged + (Math.floor(o / rows) % merged)) * perGroup;
     mask.fill(1, start, start + perGroup);
   }
-  const own = tf.tensor4d(mask, [out, merged * perGroup, 1, 1]);
-  return tf.mul(tf.tile(padded, [1, merged, 1, 1]), own);
+  return tf.tensor4d(mask, [out, merged * perGroup, 1, 1]);
 }
 
 /**
