@@ -4,16 +4,12 @@ import { expect, it } from "@jest/globals";
 
 import type { TrainingOptions } from "../../../src/engine/types.js";
 import type { Graph } from "../../../src/graph/index.js";
-import { buildModel } from "../../../src/zoo/index.js";
 import { fillInput, filledState } from "../../helpers/fill.js";
 import { describeTfjs } from "../../helpers/tfjs-engine.js";
 import { smallNetwork } from "../conformance/small-networks.js";
+import { blockNetwork, SIDE } from "./block-network.js";
 
-const SIDE = 32; // pixels
 const COUNT = 2;
-
-const network = (arch: string, block: string): Graph =>
-  buildModel({ arch, block, structure: "train", numClasses: 7, imageSize: SIDE }).graph;
 
 const everything: TrainingOptions = {
   ...{ nesterov: true, labelSmoothing: 0.1, clipNorm: 1, emaDecay: 0.9, penaltyWeight: 1e-4 },
@@ -23,8 +19,7 @@ const everything: TrainingOptions = {
 await describeTfjs("tfjs:wasm memory", "wasm", (engine) => {
   it.each<[string, () => Graph, number]>([
     ["auxiliary head and penalty", () => smallNetwork({ auxiliary: true, penalty: "customL2" }), 0],
-    ["MobileNet x DBB", () => network("MobileNet", "DBB"), SIDE],
-    ["ResNet-18 x OREPA", () => network("ResNet-18", "OREPA"), SIDE],
+    ["every kind of block", blockNetwork, SIDE],
   ])(
     "%s: as many tensors after a call as before",
     async (_what, build, side) => {

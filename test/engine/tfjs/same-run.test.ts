@@ -4,25 +4,24 @@ import { describe, expect, it } from "@jest/globals";
 
 import type { Engine } from "../../../src/engine/types.js";
 import { initialState } from "../../../src/graph/index.js";
-import { buildModel } from "../../../src/zoo/index.js";
 import { fillInput } from "../../helpers/fill.js";
 import { describeTfjs } from "../../helpers/tfjs-engine.js";
 import { loadTorchEngine } from "../../helpers/torch-engine.js";
+import { blockNetwork, CLASSES, SIDE } from "./block-network.js";
 
-const STEPS = 4;
-const COUNT = 8;
+const STEPS = 8;
+const COUNT = 16;
 
 async function losses(engine: Engine): Promise<number[]> {
-  const model = { arch: "ResNet-18", block: "DBB", numClasses: 10, imageSize: 32 } as const;
-  const { graph } = buildModel({ ...model, structure: "train" });
+  const graph = blockNetwork();
   const executable = await engine.load(graph, initialState(graph, 1), {
     training: { labelSmoothing: 0.1, settings: () => ({ weightDecay: 1e-4 }) },
   });
   const found: number[] = [];
   for (let step = 0; step < STEPS; step++) {
-    const images = fillInput(`step ${step}`, [COUNT, 3, 32, 32]);
-    const labels = Int32Array.from({ length: COUNT }, (_, n) => (n + step) % 10);
-    found.push((await executable.trainStep({ images, labels }, { learningRate: 0.01 })).loss);
+    const images = fillInput(`step ${step}`, [COUNT, 3, SIDE, SIDE]);
+    const labels = Int32Array.from({ length: COUNT }, (_, n) => (n + step) % CLASSES);
+    found.push((await executable.trainStep({ images, labels }, { learningRate: 0.05 })).loss);
   }
   await executable.dispose();
   return found;
