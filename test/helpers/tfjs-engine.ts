@@ -12,7 +12,7 @@ import { tfjsEngine, type TfjsEngine } from "../../src/engine/tfjs/engine.js";
 import { RepkitError } from "../../src/errors.js";
 import { compileSources } from "./compiled.js";
 
-const NODE_MODULES = fileURLToPath(new URL("../../node_modules", import.meta.url));
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 /** What the thread imports. */
 const SOURCES = [
@@ -24,12 +24,16 @@ const SOURCES = [
 /** The compiled worker; the folder goes when the process does. */
 export function compileWorker(): string {
   const folder = mkdtempSync(join(tmpdir(), "repkit-tfjs-"));
-  compileSources(folder, SOURCES);
-  symlinkSync(NODE_MODULES, join(folder, "node_modules"));
+  // As in the package: tfjs-node's addon is looked up by the sources beside dist/.
+  const dist = join(folder, "dist");
+  compileSources(dist, SOURCES);
+  for (const name of ["node_modules", "native", "package.json"]) {
+    symlinkSync(join(ROOT, name), join(folder, name));
+  }
   process.on("exit", () => {
     rmSync(folder, { recursive: true, force: true });
   });
-  return join(folder, "engine/tfjs/worker.js");
+  return join(dist, "engine/tfjs/worker.js");
 }
 
 export function startTfjs(name: BackendName): Promise<TfjsEngine> {
