@@ -7,7 +7,9 @@ import { availableParallelism } from "node:os";
 
 import { Argument, Command, Option } from "commander";
 
+import { ENGINE_NAMES } from "../engine/index.js";
 import { usageError } from "../errors.js";
+import type { Part } from "./commands/build.js";
 import { trainOptions } from "./commands/train-options.js";
 import type { CommonOptions } from "./options.js";
 import {
@@ -20,7 +22,6 @@ import {
   wholeNumber,
 } from "./parsers.js";
 
-const ENGINES = ["auto", "torch", "tfjs", "tfjs:node-gpu", "tfjs:node", "tfjs:wasm", "tfjs:cpu"];
 const PRECISIONS = ["fp32", "tf32", "bf16", "fp64"];
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 
@@ -163,18 +164,20 @@ export function program(): Command {
   command(root, "build", "compile a native part for this machine", [
     "repkit build torch",
     "repkit build jpeg",
+    "repkit build tfjs-node",
     "repkit build torch --libtorch ~/libtorch --clean",
     "REPKIT_LIBTORCH=~/libtorch repkit build torch --force",
   ])
     .addArgument(
-      new Argument("<part>", "torch: the engine; jpeg: fast reading of JPEG files").argParser(
-        oneOf(["torch", "jpeg"]),
-      ),
+      new Argument(
+        "<part>",
+        "torch: the engine; jpeg: fast reading of JPEG files; tfjs-node, tfjs-node-gpu: the tfjs engine on TensorFlow",
+      ).argParser(oneOf(["torch", "jpeg", "tfjs-node", "tfjs-node-gpu"])),
     )
     .option("--libtorch <folder>", "compile against this libtorch (default: the first one found)")
     .option("--force", "compile again what is compiled already")
     .option("--clean", "afterwards, remove every other build of the part from the cache")
-    .action(async (part: "torch" | "jpeg", options) => {
+    .action(async (part: Part, options) => {
       const { buildCommand } = await import("./commands/build.js");
       await buildCommand(part, options as Parameters<typeof buildCommand>[1]);
     });
@@ -230,7 +233,7 @@ function command(root: Command, name: string, summary: string, examples: string[
     .description(summary)
     .addHelpText("after", `\nExamples:\n${examples.map((line) => `  $ ${line}`).join("\n")}`)
     .addOption(new Option("--json", "print one JSON document"))
-    .addOption(choice("--engine <name>", "what runs the model", ENGINES).default("auto"))
+    .addOption(choice("--engine <name>", "what runs the model", ENGINE_NAMES).default("auto"))
     .addOption(new Option("--device <name>", "cpu, cuda or cuda:N").argParser(device))
     .addOption(choice("--precision <name>", "arithmetic", PRECISIONS).default("fp32"))
     .addOption(new Option("--threads <n>", "CPU threads").argParser(positiveNumber))

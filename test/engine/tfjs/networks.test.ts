@@ -1,0 +1,27 @@
+// The reference's networks on TensorFlow.js: a few on WebAssembly, all that torch runs on tfjs-node.
+
+import type { TfjsEngine } from "../../../src/engine/tfjs/engine.js";
+import { describeTfjs } from "../../helpers/tfjs-engine.js";
+import { loadTorchEngine } from "../../helpers/torch-engine.js";
+import { describeEvaluation } from "../conformance/evaluation.js";
+import { ALL } from "../conformance/selection.js";
+import type { Subject } from "../conformance/subject.js";
+import { describeTraining } from "../conformance/training.js";
+
+/** One of each family, the lightest: what differs between backends shows in any of them. */
+const EVALUATED = ["dbb__MobileNet__DBB", "orepa__ResNet-18__OREPA", "repvgg__RepVGG-A0__RepVGG"];
+const TRAINED = ["dbb__MobileNet__DBB"];
+
+/** Steps in fp32 are led by as many in fp64, which TensorFlow.js does not have. */
+const torch = loadTorchEngine();
+
+for (const backend of ["wasm", "node"] as const) {
+  await describeTfjs(`tfjs:${backend} networks`, backend, (engine: TfjsEngine) => {
+    const isQuick = backend === "wasm" && !ALL;
+    const subject: Subject = { engine, precision: "fp32" };
+    describeEvaluation(subject, ...(isQuick ? [EVALUATED] : []));
+    if (torch === undefined) return;
+    const exact = { ...subject, exactEngine: torch };
+    describeTraining(exact, ...(isQuick ? [TRAINED] : []));
+  });
+}
