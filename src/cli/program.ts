@@ -88,6 +88,36 @@ export function program(): Command {
       const { convertCommand } = await import("./commands/convert.js");
       await convertCommand(input, output, options as Parameters<typeof convertCommand>[2]);
     });
+  command(root, "verify", "does the deployed form compute what the trained one does?", [
+    "repkit verify",
+    "repkit verify -t DBB --json > verify.json",
+    "repkit verify runs/ResNet-18_DBB/best.ckpt",
+    "repkit verify RepVGG-A0-train.pth --against RepVGG-A0-deploy.pth",
+  ])
+    .argument("[weights]", "trained checkpoint; without one, every block and small networks")
+    .option("-a, --arch <name>", "architecture (default: what the checkpoint is, or the quick set)")
+    .option("-t, --blocktype <name>", "block (default: what the checkpoint is, or all)")
+    .option("--against <file>", "hold this deployed checkpoint against the weights")
+    .option(
+      "--num-classes <n>",
+      "number of classes (default: what the checkpoint has)",
+      positiveNumber,
+    )
+    .option("--root <key>", "take the weights from this entry, where a file holds several")
+    .option(
+      "--img-size <pixels>",
+      "height and width of the images (default: the checkpoint's)",
+      positiveNumber,
+    )
+    .option(
+      "-b, --batch-size <n>",
+      "images that both forms are run on (default: 1)",
+      positiveNumber,
+    )
+    .action(async (weights: string | undefined, options) => {
+      const { verifyCommand } = await import("./commands/verify.js");
+      await verifyCommand(weights, options as Parameters<typeof verifyCommand>[1]);
+    });
   const training = command(
     root,
     "train",
