@@ -8,6 +8,7 @@ import { availableParallelism } from "node:os";
 import { Argument, Command, Option } from "commander";
 
 import { usageError } from "../errors.js";
+import type { Part } from "./commands/build.js";
 import { trainOptions } from "./commands/train-options.js";
 import type { CommonOptions } from "./options.js";
 import {
@@ -193,18 +194,20 @@ export function program(): Command {
   command(root, "build", "compile a native part for this machine", [
     "repkit build torch",
     "repkit build jpeg",
+    "repkit build tfjs-node",
     "repkit build torch --libtorch ~/libtorch --clean",
     "REPKIT_LIBTORCH=~/libtorch repkit build torch --force",
   ])
     .addArgument(
-      new Argument("<part>", "torch: the engine; jpeg: fast reading of JPEG files").argParser(
-        oneOf(["torch", "jpeg"]),
-      ),
+      new Argument(
+        "<part>",
+        "torch: the engine; jpeg: fast reading of JPEG files; tfjs-node, tfjs-node-gpu: the tfjs engine on TensorFlow",
+      ).argParser(oneOf(["torch", "jpeg", "tfjs-node", "tfjs-node-gpu"])),
     )
     .option("--libtorch <folder>", "compile against this libtorch (default: the first one found)")
     .option("--force", "compile again what is compiled already")
     .option("--clean", "afterwards, remove every other build of the part from the cache")
-    .action(async (part: "torch" | "jpeg", options) => {
+    .action(async (part: Part, options) => {
       const { buildCommand } = await import("./commands/build.js");
       await buildCommand(part, options as Parameters<typeof buildCommand>[1]);
     });
