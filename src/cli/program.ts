@@ -7,6 +7,7 @@ import { availableParallelism } from "node:os";
 
 import { Argument, Command, Option } from "commander";
 
+import { ENGINE_NAMES } from "../engine/index.js";
 import { usageError } from "../errors.js";
 import type { Part } from "./commands/build.js";
 import { trainOptions } from "./commands/train-options.js";
@@ -21,7 +22,6 @@ import {
   wholeNumber,
 } from "./parsers.js";
 
-const ENGINES = ["auto", "torch", "tfjs", "tfjs:node-gpu", "tfjs:node", "tfjs:wasm", "tfjs:cpu"];
 const PRECISIONS = ["fp32", "tf32", "bf16", "fp64"];
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 
@@ -263,7 +263,7 @@ function command(root: Command, name: string, summary: string, examples: string[
     .description(summary)
     .addHelpText("after", `\nExamples:\n${examples.map((line) => `  $ ${line}`).join("\n")}`)
     .addOption(new Option("--json", "print one JSON document"))
-    .addOption(choice("--engine <name>", "what runs the model", ENGINES).default("auto"))
+    .addOption(choice("--engine <name>", "what runs the model", ENGINE_NAMES).default("auto"))
     .addOption(new Option("--device <name>", "cpu, cuda or cuda:N").argParser(device))
     .addOption(choice("--precision <name>", "arithmetic", PRECISIONS).default("fp32"))
     .addOption(new Option("--threads <n>", "CPU threads").argParser(positiveNumber))

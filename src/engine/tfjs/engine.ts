@@ -12,6 +12,7 @@ import type { Device, Engine, LoadOptions } from "../types.js";
 import { BACKEND_NAMES, type BackendName } from "./backend.js";
 import { sendableState, TfjsExecutable } from "./executable.js";
 import { Host, WORKER_SCRIPT } from "./host.js";
+import { prepareEnvironment } from "./node/environment.js";
 import type { Ready } from "./protocol.js";
 import type { SessionOptions } from "./session.js";
 
@@ -38,6 +39,7 @@ export async function tfjsEngine(name?: BackendName, script = WORKER_SCRIPT): Pr
 }
 
 async function start(name: BackendName, script: string): Promise<TfjsEngine> {
+  if (name === "node" || name === "node-gpu") prepareEnvironment();
   const { host, ready } = await Host.start(name, script);
   let executables = 0;
   return {
