@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 
-import { Argument, Command, Option } from "commander";
+import { Command, Option } from "commander";
 
 import { ENGINE_NAMES } from "../engine/index.js";
 import { usageError } from "../errors.js";
@@ -17,7 +17,7 @@ import {
   countingNumber,
   device,
   number,
-  oneOf,
+  oneOfArgument,
   positiveNumber,
   wholeNumber,
 } from "./parsers.js";
@@ -88,6 +88,36 @@ export function program(): Command {
     .action(async (input: string, output: string, options) => {
       const { convertCommand } = await import("./commands/convert.js");
       await convertCommand(input, output, options as Parameters<typeof convertCommand>[2]);
+    });
+  command(root, "verify", "does the deployed form compute what the trained one does?", [
+    "repkit verify",
+    "repkit verify -t DBB --json > verify.json",
+    "repkit verify runs/ResNet-18_DBB/best.ckpt",
+    "repkit verify RepVGG-A0-train.pth --against RepVGG-A0-deploy.pth",
+  ])
+    .argument("[weights]", "trained checkpoint; without one, every block and small networks")
+    .option("-a, --arch <name>", "architecture (default: what the checkpoint is, or the quick set)")
+    .option("-t, --blocktype <name>", "block (default: what the checkpoint is, or all)")
+    .option("--against <file>", "hold this deployed checkpoint against the weights")
+    .option(
+      "--num-classes <n>",
+      "number of classes (default: what the checkpoint has)",
+      positiveNumber,
+    )
+    .option("--root <key>", "take the weights from this entry, where a file holds several")
+    .option(
+      "--img-size <pixels>",
+      "height and width of the images (default: the checkpoint's)",
+      positiveNumber,
+    )
+    .option(
+      "-b, --batch-size <n>",
+      "images that both forms are run on (default: 1)",
+      positiveNumber,
+    )
+    .action(async (weights: string | undefined, options) => {
+      const { verifyCommand } = await import("./commands/verify.js");
+      await verifyCommand(weights, options as Parameters<typeof verifyCommand>[1]);
     });
   const training = command(
     root,
@@ -161,6 +191,21 @@ export function program(): Command {
     const { doctor } = await import("./commands/doctor.js");
     await doctor(options);
   });
+  command(
+    root,
+    "completion",
+    "a script with which your shell completes commands, flags and names",
+    [
+      "repkit completion bash > ~/.local/share/bash-completion/completions/repkit",
+      "repkit completion zsh > ~/.zsh/completions/_repkit",
+      "repkit completion fish > ~/.config/fish/completions/repkit.fish",
+    ],
+  )
+    .addArgument(oneOfArgument("<shell>", "whose", ["bash", "zsh", "fish"]))
+    .action(async (shell: string, options: CommonOptions) => {
+      const { completion } = await import("./commands/completion.js");
+      completion(shell, options, program());
+    });
   command(root, "build", "compile a native part for this machine", [
     "repkit build torch",
     "repkit build jpeg",
@@ -169,10 +214,11 @@ export function program(): Command {
     "REPKIT_LIBTORCH=~/libtorch repkit build torch --force",
   ])
     .addArgument(
-      new Argument(
+      oneOfArgument(
         "<part>",
         "torch: the engine; jpeg: fast reading of JPEG files; tfjs-node, tfjs-node-gpu: the tfjs engine on TensorFlow",
-      ).argParser(oneOf(["torch", "jpeg", "tfjs-node", "tfjs-node-gpu"])),
+        ["torch", "jpeg", "tfjs-node", "tfjs-node-gpu"],
+      ),
     )
     .option("--libtorch <folder>", "compile against this libtorch (default: the first one found)")
     .option("--force", "compile again what is compiled already")
@@ -188,10 +234,11 @@ export function program(): Command {
     "repkit bench data ./data --mode train -j 4 --steps 100 --json > data.json",
   ])
     .addArgument(
-      new Argument(
-        "<what>",
-        "step: a training step; forward: inference; data: the loader",
-      ).argParser(oneOf(["step", "forward", "data"])),
+      oneOfArgument("<what>", "step: a training step; forward: inference; data: the loader", [
+        "step",
+        "forward",
+        "data",
+      ]),
     )
     .argument("[dir]", "data: a folder of class folders, or one with train/ and val/")
     .option("-a, --arch <name>", "step, forward: architecture (see repkit list)")
