@@ -64,5 +64,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const text = execFileSync(process.execPath, [program, "list", "--json"], { encoding: "utf8" });
   const readme = new URL("../README.md", import.meta.url);
   const page = findTables(readFileSync(readme, "utf8"));
-  writeFileSync(readme, page.replace(modelTables(/** @type {List} */ (JSON.parse(text)))));
+  /** @type {unknown} */
+  const list = JSON.parse(text);
+  writeFileSync(readme, page.replace(modelTables(/** @type {List} */ (list))));
 }

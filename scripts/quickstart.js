@@ -1,6 +1,7 @@
 // The newcomer's first minutes as one program: sets up what is missing, draws images, trains ResNet-18 x DBB
 // on them, folds it, tests both forms, verifies, and closes with a table.
-// Usage: npm run quickstart [-- FOLDER]   (default: runs/quickstart; Node alone is needed to begin)
+// Usage: npm run quickstart [-- FOLDER --epochs N --train N]   (runs/quickstart, 6 epochs, 80 images of each
+// class with libtorch). Node alone is needed to begin.
 //
 // Everything is done by scripts/setup and the command line, whose results are read as --json, so this is also
 // an example of driving repkit from a program. Exit codes are those of the command that failed.
@@ -9,17 +10,25 @@ import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 const REPKIT = join(ROOT, "bin", "repkit.js");
 /** Left in the folder, so that only a folder of ours is ever emptied. */
 const MARKER = "made-by-quickstart";
 
-/** How many pictures of each class, and what the recipe sample-data is told on top. */
+/** Epochs, pictures of each class, and what the recipe sample-data is told on top. */
 const SETTINGS = {
-  torch: { train: 80, val: 25, flags: [] },
-  other: { train: 40, val: 25, flags: ["--img-size", "32", "--val-resize", "37", "--epochs", "2"] },
+  torch: { epochs: "6", train: "80", flags: [] },
+  other: { epochs: "2", train: "40", flags: ["--img-size", "32", "--val-resize", "37"] },
 };
+
+/**
+ * What is read of the documents of `test`, `convert` and `verify`.
+ * @typedef {{acc1: number, images: number}} Accuracy
+ * @typedef {{params_before: number, params_after: number, macs_before: number, macs_after: number}} Conversion
+ * @typedef {{max_abs_diff: number, tolerance: number, train_ms: number, deploy_ms: number}} Case
+ */
 
 class Failure extends Error {
   /**
@@ -73,11 +82,13 @@ async function run(program, args, stdout = "pipe") {
 /**
  * A command of repkit, shown as one would type it; returns its JSON document.
  * @param {readonly string[]} args
- * @returns {Promise<any>} the document, as docs/cli.md describes it for that command
+ * @returns {Promise<unknown>} the document
  */
 async function repkit(...args) {
   say(`\n$ repkit ${args.join(" ")}`);
-  return JSON.parse(await run(process.execPath, [REPKIT, ...args, "--json"]));
+  /** @type {unknown} */
+  const result = JSON.parse(await run(process.execPath, [REPKIT, ...args, "--json"]));
+  return result;
 }
 
 /** The names of the engines that can run here; none where the checkout is not set up. */
@@ -87,9 +98,10 @@ function engines() {
     encoding: "utf8",
   });
   try {
-    /** @type {{engines: {name: string, ok: boolean}[]}} */
+    /** @type {unknown} */
     const report = JSON.parse(stdout);
-    return report.engines.filter(({ ok }) => ok).map(({ name }) => name);
+    const { engines } = /** @type {{engines: {name: string, ok: boolean}[]}} */ (report);
+    return engines.filter(({ ok }) => ok).map(({ name }) => name);
   } catch {
     return [];
   }
@@ -120,84 +132,37 @@ function prepare(folder) {
   writeFileSync(join(folder, MARKER), "emptied by the next npm run quickstart\n");
 }
 
-/** @param {{acc1: number, images: number}} result */
+/** @param {Accuracy} result */
 const right = ({ acc1, images }) => Math.round((acc1 * images) / 100);
-
-/** @param {string} folder */
-async function main(folder) {
-  const started = performance.now();
-  const available = await setUp();
-  prepare(folder);
-  const isFast = available.includes("torch");
-  const settings = isFast ? SETTINGS.torch : SETTINGS.other;
-  if (!isFast) {
-    say(`\nno libtorch: training on ${available[0]}, which is slower, so the run is smaller`);
-  }
-  const [data, out] = [join(folder, "data"), join(folder, "run")];
-  const deployed = join(folder, "deployed.ckpt");
-  const best = join(out, "best.ckpt");
-  await repkit(
-    ...["sample-data", data, "--classes", "4"],
-    ...["--train", `${settings.train}`, "--val", `${settings.val}`],
-  );
-  await repkit("train", data, "--config", "sample-data", "--out", out, ...settings.flags);
-  const before = engines();
-  if (before.includes("torch") || (before.length > 0 && !isWanted)) return before;
-  say("$ scripts/setup");
-  await run(join(ROOT, "scripts", "setup"), [], "inherit");
-  const after = engines();
-  if (after.length > 0) return after;
-  throw new Failure("no engine can run here; `node bin/repkit.js doctor` says what is missing", 7);
-}
 
 /**
- * An empty folder: a new one, or that of an earlier quickstart.
  * @param {string} folder
+ * @param {{epochs?: string, train?: string}} wishes
  */
-function prepare(folder) {
-  folder = resolve(ROOT, folder);
-  if (existsSync(folder) && !existsSync(join(folder, MARKER)) && readdirSync(folder).length > 0) {
-    throw new Failure(`${folder} is not empty; name a folder that does not exist yet`, 3);
-  }
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, MARKER), "emptied by the next npm run quickstart\n");
-}
-
-/** @param {{acc1: number, images: number}} result */
-const right = ({ acc1, images }) => Math.round((acc1 * images) / 100);
-
-/** @param {string} folder */
-async function main(folder) {
+async function main(folder, wishes) {
   const started = performance.now();
   const available = await setUp();
   prepare(folder);
   const isFast = available.includes("torch");
-  const settings = isFast ? SETTINGS.torch : SETTINGS.other;
+  const { epochs, train, flags } = { ...(isFast ? SETTINGS.torch : SETTINGS.other), ...wishes };
   if (!isFast) {
     say(`\nno libtorch: training on ${available[0]}, which is slower, so the run is smaller`);
   }
   const [data, out] = [join(folder, "data"), join(folder, "run")];
   const deployed = join(folder, "deployed.ckpt");
   const best = join(out, "best.ckpt");
+  await repkit("sample-data", data, "--classes", "4", "--train", train, "--val", "25");
   await repkit(
-    ...["sample-data", data, "--classes", `${settings.classes}`],
-    ...["--train", `${settings.train}`, "--val", `${settings.val}`],
+    ...["train", data, "--config", "sample-data", "--epochs", epochs, "--out", out],
+    ...flags,
   );
-  const resize = Math.round((settings.imgSize * 256) / 224);
-  await repkit(
-    ...["train", data, "-a", "ResNet-18", "-t", "DBB", "--config", "cpu-small", "--out", out],
-    ...["--img-size", `${settings.imgSize}`, "--val-resize", `${resize}`],
-    ...["-b", `${settings.batchSize}`, "--epochs", `${settings.epochs}`, "--lr", `${settings.lr}`],
-  );
-  const before = await repkit("test", data, best);
-  const conversion = await repkit("convert", best, deployed);
-  const after = await repkit("test", data, deployed);
-  const report = await repkit("verify", best);
-  const [verified] = report.cases;
+  const before = /** @type {Accuracy} */ (await repkit("test", data, best));
+  const conversion = /** @type {Conversion} */ (await repkit("convert", best, deployed));
+  const after = /** @type {Accuracy} */ (await repkit("test", data, deployed));
+  const { cases } = /** @type {{cases: [Case]}} */ (await repkit("verify", best));
+  const [verified] = cases;
 
   const MB = (/** @type {string} */ file) => statSync(resolve(ROOT, file)).size / 1e6;
-  // best.ckpt holds the weights alone, as the deployed file does.
   print([
     ["", "trained", "deployed", ""],
     [
@@ -209,7 +174,7 @@ async function main(folder) {
     ["time per batch, ms", ...pair(verified.train_ms, verified.deploy_ms, 1)],
     ["parameters, M", ...pair(conversion.params_before / 1e6, conversion.params_after / 1e6, 2)],
     ["multiply-adds, M", ...pair(conversion.macs_before / 1e6, conversion.macs_after / 1e6, 0)],
-    ["file, MB", ...pair(MB(best), MB(deployed), 1)],
+    ["file, MB (trained: with momentum)", ...pair(MB(best), MB(deployed), 1)],
     [
       "largest difference",
       "",
@@ -220,7 +185,7 @@ async function main(folder) {
   say(
     `\n${((performance.now() - started) / 1000).toFixed(0)} s; curves: ${join(out, "report.html")}`,
   );
-  if (right(before) !== right(after) || report.failed > 0) {
+  if (right(before) !== right(after)) {
     throw new Failure("the deployed model is not the trained one; please report this", 4);
   }
 }
@@ -237,27 +202,36 @@ function pair(trained, deployed, digits) {
 
 /** @param {readonly string[][]} rows */
 function print(rows) {
-  const widths = [0, 1, 2, 3].map((i) => Math.max(...rows.map((row) => (row[i] ?? "").length)));
+  const width = (/** @type {number} */ i) => Math.max(...rows.map((row) => row[i]?.length ?? 0));
   const lines = rows.map((row) =>
     row
-      .map((cell, i) => (i === 0 || i === 3 ? cell.padEnd(widths[i]) : cell.padStart(widths[i])))
+      .map((cell, i) => (i === 0 ? cell.padEnd(width(i)) : cell.padStart(width(i))))
       .join("  ")
       .trimEnd(),
   );
   process.stdout.write(`\nResNet-18 x DBB\n${lines.join("\n")}\n`);
 }
 
-const [major, minor] = process.versions.node.split(".").map(Number);
+function parse() {
+  const options = /** @type {const} */ ({ epochs: { type: "string" }, train: { type: "string" } });
+  try {
+    const parsed = parseArgs({ allowPositionals: true, options });
+    if (parsed.positionals.length < 2) return parsed;
+  } catch {
+    // The same answer for whatever is wrong.
+  }
+  throw new Failure("usage: npm run quickstart [-- FOLDER --epochs N --train N]", 2);
+}
+
+const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
 try {
   if (major < 20 || (major === 20 && minor < 19)) {
     throw new Failure(`needs Node 20.19 or newer; this is ${process.versions.node}`, 7);
   }
-  const [, , folder = join(ROOT, "runs", "quickstart"), ...more] = process.argv;
-  if (folder.startsWith("-") || more.length > 0) {
-    throw new Failure("usage: npm run quickstart [-- FOLDER]", 2);
-  }
+  const { values, positionals } = parse();
+  const [folder = join(ROOT, "runs", "quickstart")] = positionals;
   const place = relative(ROOT, resolve(folder)); // commands run in ROOT, and are shown shorter so
-  await main(place.startsWith("..") ? resolve(folder) : place);
+  await main(place.startsWith("..") ? resolve(folder) : place, values);
 } catch (error) {
   const { message, code } = /** @type {Failure} */ (error);
   say(`quickstart: ${message}`);
