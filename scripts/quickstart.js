@@ -141,8 +141,8 @@ const right = ({ acc1, images }) => Math.round((acc1 * images) / 100);
  */
 async function main(folder, wishes) {
   const started = performance.now();
-  const available = await setUp();
   prepare(folder);
+  const available = await setUp();
   const isFast = available.includes("torch");
   const { epochs, train, flags } = { ...(isFast ? SETTINGS.torch : SETTINGS.other), ...wishes };
   if (!isFast) {
