@@ -8,7 +8,7 @@
 
 import { spawn, spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 
@@ -128,8 +128,18 @@ function prepare(folder) {
     throw new Failure(`${folder} is not empty; name a folder that does not exist yet`, 3);
   }
   rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
+  makeFolder(folder);
   writeFileSync(join(folder, MARKER), "emptied by the next npm run quickstart\n");
+}
+
+/**
+ * mkdirSync's own `recursive` calls a read-only file system ENOENT.
+ * @param {string} folder
+ */
+function makeFolder(folder) {
+  if (existsSync(folder)) return;
+  makeFolder(dirname(folder));
+  mkdirSync(folder);
 }
 
 /** @param {Accuracy} result */
