@@ -1,20 +1,22 @@
-// Compiles src/util/wasm/*.wat and writes each as base64 into a TypeScript file beside it, which is
+// Compiles the .wat files of src/ and writes each as base64 into a TypeScript file beside it, which is
 // committed: no build of repkit needs a WebAssembly toolchain.
 
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 
 import loadWabt from "wabt";
 
-const folder = new URL("../src/util/wasm/", import.meta.url);
+const root = new URL("../", import.meta.url);
+const folders = ["src/util/wasm/", "src/engine/tfjs/wasm/"];
 
 /**
  * The text of the TypeScript file for a WebAssembly text file.
- * @param {string} name without extension
+ * @param {string} path from the root, without extension
  * @returns {Promise<string>}
  */
-export async function wasmSource(name) {
+export async function wasmSource(path) {
   const wabt = await loadWabt();
-  const text = readFileSync(new URL(`${name}.wat`, folder), "utf8");
+  const name = path.slice(path.lastIndexOf("/") + 1);
+  const text = readFileSync(new URL(`${path}.wat`, root), "utf8");
   const { buffer } = wabt.parseWat(`${name}.wat`, text, { simd: true }).toBinary({});
   const lines =
     Buffer.from(buffer)
@@ -28,15 +30,17 @@ export async function wasmSource(name) {
   ].join("\n");
 }
 
-/** Names of the WebAssembly text files. */
-export function wasmNames() {
-  return readdirSync(folder)
-    .filter((file) => file.endsWith(".wat"))
-    .map((file) => file.slice(0, -".wat".length));
+/** The WebAssembly text files: paths from the root, without extension. */
+export function wasmPaths() {
+  return folders.flatMap((folder) =>
+    readdirSync(new URL(folder, root))
+      .filter((file) => file.endsWith(".wat"))
+      .map((file) => folder + file.slice(0, -".wat".length)),
+  );
 }
 
 if (process.argv[1] === new URL(import.meta.url).pathname) {
-  for (const name of wasmNames()) {
-    writeFileSync(new URL(`${name}-wasm.ts`, folder), await wasmSource(name));
+  for (const path of wasmPaths()) {
+    writeFileSync(new URL(`${path}-wasm.ts`, root), await wasmSource(path));
   }
 }

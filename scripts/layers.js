@@ -35,7 +35,12 @@ export const layers = [
     mayImport: ["evaluate", "engine", "data", "checkpoint", "zoo", "reparam", "graph"],
     reason: "training validates as evaluation does, and knows no other job",
   },
-  ...["evaluate", "verify", "convert", "bench"].map((name) => ({
+  {
+    name: "verify",
+    mayImport: ["engine", "checkpoint", "zoo", "reparam", "blocks", "graph"],
+    reason: "verify builds every block by itself, runs it, and knows no other job",
+  },
+  ...["evaluate", "convert", "bench"].map((name) => ({
     name,
     mayImport: ["engine", "data", "checkpoint", "zoo", "reparam", "graph"],
     reason: `${name} is a job on its own: it gets its models from the zoo or a checkpoint and knows no other job`,

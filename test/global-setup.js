@@ -1,16 +1,18 @@
 // Before a run of all tests: the addons are compiled from the sources as they are, where their libraries
 // are. Without one, and without a compiler, the tests of an addon are skipped; sources that do not compile
-// fail the run. A run of a few files compiles nothing: `repkit build torch` and `repkit build jpeg` do.
+// fail the run; nothing is downloaded. A run of a few files compiles nothing: `repkit build torch` does.
 
 import { existsSync } from "node:fs";
 
 const builtTorch = new URL("../dist/engine/torch/build.js", import.meta.url);
 const builtJpeg = new URL("../dist/data/jpeg/build.js", import.meta.url);
+const builtTfjsNode = new URL("../dist/engine/tfjs/node/build.js", import.meta.url);
 
 /** @param {import("jest").Config & { testPathPatterns: { patterns: readonly string[] } }} config */
 export default async function globalSetup({ testPathPatterns }) {
   // Test files run side by side; see docs/engines.md on shared cores. Workers inherit it.
   process.env["GOMP_SPINCOUNT"] ??= "10000";
+  process.env["TF_CPP_MIN_LOG_LEVEL"] ??= "2";
   if (testPathPatterns.patterns.length > 0) return;
   if (existsSync(builtTorch)) {
     /** @type {unknown} */
@@ -23,6 +25,14 @@ export default async function globalSetup({ testPathPatterns }) {
     const module = await import(builtJpeg.href);
     const { ensureJpegAddon } = /** @type {typeof import("../src/data/jpeg/build.js")} */ (module);
     await ensure("jpeg addon", () => ensureJpegAddon({ onEvent: sayOf("jpeg addon") }));
+  }
+  if (existsSync(builtTfjsNode)) {
+    /** @type {unknown} */
+    const module = await import(builtTfjsNode.href);
+    const { refreshTfjsNode } = /** @type {typeof import("../src/engine/tfjs/node/build.js")} */ (
+      module
+    );
+    await ensure("tfjs-node", () => refreshTfjsNode({ onEvent: sayOf("tfjs-node addon") }));
   }
 }
 

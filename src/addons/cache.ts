@@ -166,8 +166,8 @@ function pointerFile({ name }: Addon): string {
 }
 
 function buildFolders(addon: Addon, cache: string): string[] {
-  const isOwn = (name: string) => name.startsWith(`${addon.name}-`);
-  return entries(cache).filter((name) => isOwn(name) && /^\w+-\d.*-[0-9a-f]{12}$/.test(name));
+  const isOwn = new RegExp(`^${addon.name}-\\d.*-[0-9a-f]{12}$`);
+  return entries(cache).filter((name) => isOwn.test(name));
 }
 
 /** What no build has touched for an hour: the younger may belong to one that is under way. */

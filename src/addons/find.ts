@@ -38,7 +38,7 @@ export function checkBuild({ name }: Addon, build: Build, hash: string): AddonSt
 }
 
 /** Opens a build, once, and returns its exports. Throws an `environment` error with the way out. */
-export function loadBuild(addon: Addon, { path }: Build): unknown {
+export function loadBuild(addon: Pick<Addon, "name">, { path }: Pick<Build, "path">): unknown {
   if (loaded.has(path)) return loaded.get(path);
   const module: { exports: unknown } = { exports: {} };
   try {

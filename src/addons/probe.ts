@@ -3,20 +3,23 @@ import { spawnSync } from "node:child_process";
 
 import type { Addon } from "./addon.js";
 
-const PROBE = `
-const addon = { exports: {} };
-process.dlopen(addon, process.argv[1]);
-process.stdout.write("\\n" + JSON.stringify(addon.exports.describe()));
-`;
+const DESCRIBE = "addon.describe()";
 
-/** What the addon's `describe()` answers, or why it does not. */
+/** What the addon's `describe()`, or another expression over `addon`, answers, or why it does not. */
 export function probeAddon(
-  { name }: Addon,
+  { name }: Pick<Addon, "name">,
   path: string,
   env: NodeJS.ProcessEnv,
+  question = DESCRIBE,
 ): { readonly description: unknown } | { readonly problem: string } {
   const { NODE_OPTIONS: _options, ...clean } = env;
-  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ["-e", PROBE, path], {
+  const probe = `
+    const module_ = { exports: {} };
+    process.dlopen(module_, process.argv[1]);
+    const addon = module_.exports;
+    process.stdout.write("\\n" + JSON.stringify(${question}));
+  `;
+  const { status, signal, stdout, stderr } = spawnSync(process.execPath, ["-e", probe, path], {
     encoding: "utf8",
     env: clean,
     timeout: 120_000,

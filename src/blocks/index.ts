@@ -35,7 +35,7 @@ export { orepaBlock, type OrepaOptions } from "./orepa.js";
 export { orepa1x1Block, type Orepa1x1Options } from "./orepa-1x1.js";
 export { orepaLargeBaseBlock, orepaLargeBlock } from "./orepa-large.js";
 export { orepaVggBlock } from "./orepa-vgg.js";
-export { blockType, blockTypes, type BlockType } from "./registry.js";
+export { blocks, blockType, blockTypes, type BlockType } from "./registry.js";
 export { repVggBlock } from "./repvgg.js";
 export {
   transformI,

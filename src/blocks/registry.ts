@@ -68,3 +68,15 @@ function orepaForm(kernel: number): Block {
   if (kernel === 1) return orepa1x1Block();
   return kernel >= 7 ? orepaLargeBlock : orepaBlock();
 }
+
+/** Every block by itself, in the forms that the types choose from. */
+export const blocks: readonly Block[] = [
+  convBnBlock,
+  acbBlock(),
+  dbbBlock(),
+  repVggBlock,
+  orepaBlock(),
+  orepa1x1Block(),
+  orepaLargeBlock,
+  orepaVggBlock,
+];

@@ -7,7 +7,9 @@ import { availableParallelism } from "node:os";
 
 import { Argument, Command, Option } from "commander";
 
+import { ENGINE_NAMES } from "../engine/index.js";
 import { usageError } from "../errors.js";
+import type { Part } from "./commands/build.js";
 import { trainOptions } from "./commands/train-options.js";
 import type { CommonOptions } from "./options.js";
 import {
@@ -20,7 +22,6 @@ import {
   wholeNumber,
 } from "./parsers.js";
 
-const ENGINES = ["auto", "torch", "tfjs", "tfjs:node-gpu", "tfjs:node", "tfjs:wasm", "tfjs:cpu"];
 const PRECISIONS = ["fp32", "tf32", "bf16", "fp64"];
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 
@@ -87,6 +88,36 @@ export function program(): Command {
     .action(async (input: string, output: string, options) => {
       const { convertCommand } = await import("./commands/convert.js");
       await convertCommand(input, output, options as Parameters<typeof convertCommand>[2]);
+    });
+  command(root, "verify", "does the deployed form compute what the trained one does?", [
+    "repkit verify",
+    "repkit verify -t DBB --json > verify.json",
+    "repkit verify runs/ResNet-18_DBB/best.ckpt",
+    "repkit verify RepVGG-A0-train.pth --against RepVGG-A0-deploy.pth",
+  ])
+    .argument("[weights]", "trained checkpoint; without one, every block and small networks")
+    .option("-a, --arch <name>", "architecture (default: what the checkpoint is, or the quick set)")
+    .option("-t, --blocktype <name>", "block (default: what the checkpoint is, or all)")
+    .option("--against <file>", "hold this deployed checkpoint against the weights")
+    .option(
+      "--num-classes <n>",
+      "number of classes (default: what the checkpoint has)",
+      positiveNumber,
+    )
+    .option("--root <key>", "take the weights from this entry, where a file holds several")
+    .option(
+      "--img-size <pixels>",
+      "height and width of the images (default: the checkpoint's)",
+      positiveNumber,
+    )
+    .option(
+      "-b, --batch-size <n>",
+      "images that both forms are run on (default: 1)",
+      positiveNumber,
+    )
+    .action(async (weights: string | undefined, options) => {
+      const { verifyCommand } = await import("./commands/verify.js");
+      await verifyCommand(weights, options as Parameters<typeof verifyCommand>[1]);
     });
   const training = command(
     root,
@@ -163,18 +194,20 @@ export function program(): Command {
   command(root, "build", "compile a native part for this machine", [
     "repkit build torch",
     "repkit build jpeg",
+    "repkit build tfjs-node",
     "repkit build torch --libtorch ~/libtorch --clean",
     "REPKIT_LIBTORCH=~/libtorch repkit build torch --force",
   ])
     .addArgument(
-      new Argument("<part>", "torch: the engine; jpeg: fast reading of JPEG files").argParser(
-        oneOf(["torch", "jpeg"]),
-      ),
+      new Argument(
+        "<part>",
+        "torch: the engine; jpeg: fast reading of JPEG files; tfjs-node, tfjs-node-gpu: the tfjs engine on TensorFlow",
+      ).argParser(oneOf(["torch", "jpeg", "tfjs-node", "tfjs-node-gpu"])),
     )
     .option("--libtorch <folder>", "compile against this libtorch (default: the first one found)")
     .option("--force", "compile again what is compiled already")
     .option("--clean", "afterwards, remove every other build of the part from the cache")
-    .action(async (part: "torch" | "jpeg", options) => {
+    .action(async (part: Part, options) => {
       const { buildCommand } = await import("./commands/build.js");
       await buildCommand(part, options as Parameters<typeof buildCommand>[1]);
     });
@@ -230,7 +263,7 @@ function command(root: Command, name: string, summary: string, examples: string[
     .description(summary)
     .addHelpText("after", `\nExamples:\n${examples.map((line) => `  $ ${line}`).join("\n")}`)
     .addOption(new Option("--json", "print one JSON document"))
-    .addOption(choice("--engine <name>", "what runs the model", ENGINES).default("auto"))
+    .addOption(choice("--engine <name>", "what runs the model", ENGINE_NAMES).default("auto"))
     .addOption(new Option("--device <name>", "cpu, cuda or cuda:N").argParser(device))
     .addOption(choice("--precision <name>", "arithmetic", PRECISIONS).default("fp32"))
     .addOption(new Option("--threads <n>", "CPU threads").argParser(positiveNumber))

@@ -2,8 +2,17 @@
 import { types } from "node:util";
 
 import { invalidArgument, usageError } from "../errors.js";
-import { elementCount, formatShape, sameShape, type Graph, type Images } from "../graph/index.js";
-import type { Labels, Objective } from "./types.js";
+import {
+  elementCount,
+  formatShape,
+  parametersOf,
+  sameShape,
+  type Graph,
+  type Images,
+  type StateSource,
+  type Tensor,
+} from "../graph/index.js";
+import type { Labels, LoadOptions, Objective } from "./types.js";
 
 /** Throws a usage error where the images are not what the graph's input expects. Returns their number. */
 export function checkImages(graph: Graph, images: Images): number {
@@ -88,6 +97,50 @@ export function checkNumber(
   const range =
     from === -Infinity ? "a number" : `a number from ${from}${to === Infinity ? "" : ` to ${to}`}`;
   throw invalidArgument(name, range, value);
+}
+
+/** Throws a usage error where an option of `load` is out of its range. */
+export function checkLoadOptions({ threads, training = {} }: LoadOptions): void {
+  checkNumber("threads", threads, { from: 1 });
+  checkNumber("momentum", training.momentum, { from: 0 });
+  checkNumber("labelSmoothing", training.labelSmoothing, { from: 0, to: 1 });
+  checkNumber("auxiliaryWeight", training.auxiliaryWeight);
+  checkNumber("penaltyWeight", training.penaltyWeight);
+  checkNumber("clipNorm", training.clipNorm, { from: 0 });
+  checkNumber("emaDecay", training.emaDecay, { from: 0, to: 1 });
+}
+
+/** Throws a usage error where one of the ids is no node's. */
+export function checkNodes(graph: Graph, ids: readonly number[]): void {
+  const stranger = ids.find((id) => graph.nodes[id] === undefined);
+  if (stranger === undefined) return;
+  throw usageError(`values: expected ids below ${graph.nodes.length}, received ${stranger}`);
+}
+
+/**
+ * The tensors that a source has for the graph's parameters, in state-dict order. Throws a usage error
+ * for a misshapen one and, where the state must be whole, for a missing one.
+ */
+export function namedTensors(
+  graph: Graph,
+  source: StateSource,
+  what: string,
+  { isWhole }: { readonly isWhole: boolean },
+): (readonly [name: string, tensor: Tensor])[] {
+  const found: [string, Tensor][] = [];
+  for (const { name, shape } of parametersOf(graph)) {
+    const tensor = source.get(name);
+    if (tensor === undefined) {
+      if (isWhole) throw usageError(`${what}: no tensor "${name}"`);
+      continue;
+    }
+    if (!sameShape(tensor.shape, shape) || tensor.data.length !== elementCount(shape)) {
+      const received = formatShape(tensor.shape);
+      throw usageError(`${what}: "${name}" should be ${formatShape(shape)}, received ${received}`);
+    }
+    found.push([name, tensor]);
+  }
+  return found;
 }
 
 function isScalarWeight(graph: Graph, value: number): boolean {

@@ -2,6 +2,7 @@
 import type { Problem } from "../addons/addon.js";
 import { type Compiler, diagnoseCompiler } from "../addons/compiler.js";
 import { describeMachine, type Machine } from "./machine.js";
+import { diagnoseTfjs } from "./tfjs/diagnosis.js";
 import { diagnoseTorch, type LibraryReport } from "./torch/diagnosis.js";
 
 export interface EngineReport {
@@ -27,5 +28,5 @@ export async function diagnose(env: NodeJS.ProcessEnv = process.env): Promise<Do
   const machine = describeMachine();
   const compiler = diagnoseCompiler(env);
   const { engine, libraries } = await diagnoseTorch({ env, machine, compiler });
-  return { ...machine, compiler, engines: [engine], libraries };
+  return { ...machine, compiler, engines: [engine, ...diagnoseTfjs(env)], libraries };
 }

@@ -18,4 +18,5 @@ export {
   MAX_IMAGE_SIZE,
   type Model,
   type ModelOptions,
+  quickSet,
 } from "./registry.js";

@@ -20,6 +20,9 @@ export const architectures: readonly Architecture[] = [
   repvggplus,
 ];
 
+/** Small networks of every family, each with every block it has: what `repkit verify` runs. */
+export const quickSet: readonly string[] = ["ResNet-18", "MobileNet", "RepVGG-A0"];
+
 /** Per channel (RGB) of ImageNet, in units of 255. */
 export const IMAGENET_MEAN = [0.485, 0.456, 0.406] as const;
 export const IMAGENET_STD = [0.229, 0.224, 0.225] as const;

@@ -34,30 +34,35 @@ function repkit(more: NodeJS.ProcessEnv, ...args: string[]): Outcome {
 const WITHOUT = { REPKIT_LIBTORCH: "none", REPKIT_CACHE: cache };
 
 describe("repkit doctor", () => {
-  it("without a libtorch: says so, how to mend it, and exits with 7", () => {
-    const { code, stdout, stderr } = repkit(WITHOUT, "doctor");
-    expect(code).toBe(7);
+  it("without a libtorch: says so, how to mend it, and that TensorFlow.js runs all the same", () => {
+    const { code, stdout } = repkit(WITHOUT, "doctor");
+    expect(code).toBe(0);
     expect(stdout).toContain(`node      ${process.versions.node}\n`);
     expect(stdout).toMatch(/^torch +not there$/m);
     expect(stdout).toMatch(/^REPKIT_LIBTORCH +refused/m);
-    expect(stderr).toBe(
-      'error: no engine can run: REPKIT_LIBTORCH is "none"; run: unset REPKIT_LIBTORCH\n',
-    );
+    expect(stdout).toMatch(/^torch: REPKIT_LIBTORCH is "none"; run: unset REPKIT_LIBTORCH$/m);
+    expect(stdout).toMatch(/^tfjs:wasm +ok +\d+\.\d+\.\d+ +cpu$/m);
+    expect(stdout).toMatch(/^tfjs:cpu +ok +\d+\.\d+\.\d+ +cpu$/m);
   });
 
   it("--json is one document all the same", () => {
     const { code, stdout } = repkit(WITHOUT, "doctor", "--json");
     const report = JSON.parse(stdout) as Report;
-    expect(code).toBe(7);
+    expect(code).toBe(0);
     expect(report.node).toBe(process.versions.node);
-    expect(report.engines).toMatchObject([{ name: "torch", ok: false }]);
+    expect(report.engines).toMatchObject([
+      { name: "torch", ok: false },
+      { name: "tfjs:node-gpu", ok: false, problems: [{ fix: expect.any(String) }] },
+      { name: "tfjs:node", ok: false, problems: [{ fix: expect.any(String) }] },
+      { name: "tfjs:wasm", ok: true, devices: ["cpu"] },
+      { name: "tfjs:cpu", ok: true, devices: ["cpu"] },
+    ]);
     expect(report.libraries).toMatchObject([{ source: "REPKIT_LIBTORCH", status: "refused" }]);
   });
 
   it("names what is missing in a REPKIT_LIBTORCH that is wrong", () => {
     const wrong = { ...WITHOUT, REPKIT_LIBTORCH: cache };
-    const { code, stdout } = repkit(wrong, "doctor", "--json");
-    expect(code).toBe(7);
+    const { stdout } = repkit(wrong, "doctor", "--json");
     const [engine] = (JSON.parse(stdout) as Report).engines;
     expect(engine?.problems[0]?.problem).toContain(`${cache} has no lib/libtorch_cpu.so`);
   });

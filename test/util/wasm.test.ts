@@ -4,19 +4,19 @@ import { readFileSync } from "node:fs";
 
 import { describe, expect, it } from "@jest/globals";
 
-import { wasmNames, wasmSource } from "../../scripts/compile-wasm.js";
+import { wasmPaths, wasmSource } from "../../scripts/compile-wasm.js";
 
 /** What stands between quotes, put together. */
 const base64In = (source: string) =>
   [...source.matchAll(/"([A-Za-z0-9+/=]+)"/g)].map((match) => match[1]).join("");
 
-describe("src/util/wasm", () => {
+describe("WebAssembly", () => {
   it("has sources", () => {
-    expect(wasmNames()).not.toEqual([]);
+    expect(wasmPaths()).not.toEqual([]);
   });
 
-  it.each(wasmNames())("%s.wat is compiled", async (name) => {
-    const file = new URL(`../../src/util/wasm/${name}-wasm.ts`, import.meta.url);
-    expect(base64In(readFileSync(file, "utf8"))).toBe(base64In(await wasmSource(name)));
+  it.each(wasmPaths())("%s.wat is compiled", async (path) => {
+    const file = new URL(`../../${path}-wasm.ts`, import.meta.url);
+    expect(base64In(readFileSync(file, "utf8"))).toBe(base64In(await wasmSource(path)));
   });
 });

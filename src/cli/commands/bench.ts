@@ -8,6 +8,7 @@ import { architecture, buildModel, type Model } from "../../zoo/index.js";
 import type { CommonOptions } from "../options.js";
 import { progressBar } from "../progress.js";
 import { formatBytes, formatCount, formatTable } from "../table.js";
+import { type ChooseEngine, chooseInstalled, remark } from "./evaluation-options.js";
 
 export interface BenchOptions extends CommonOptions {
   readonly arch: string;
@@ -27,7 +28,7 @@ const MAX_BATCH_BYTES = 2 ** 31;
 export async function benchCommand(
   work: Work,
   options: BenchOptions,
-  choose: (name: string) => Promise<Engine> = chooseInstalled,
+  choose: ChooseEngine = chooseInstalled,
 ): Promise<void> {
   const model = buildModel({
     arch: options.arch,
@@ -42,7 +43,7 @@ export async function benchCommand(
       `--batch-size: expected images of no more than ${formatBytes(MAX_BATCH_BYTES)} in all, received ${batchSize}`,
     );
   }
-  const engine = await choose(options.engine);
+  const engine = await choose(options.engine, (note) => remark(options, `note: ${note}`));
   const bar = await progressBar(`${model.arch} x ${model.block}`, options);
   let measurement: Measurement;
   try {
@@ -64,11 +65,6 @@ export async function benchCommand(
   process.stdout.write(
     options.json === true ? `${JSON.stringify(document)}\n` : asText(document, engine),
   );
-}
-
-async function chooseInstalled(name: string): Promise<Engine> {
-  const { chooseEngine } = await import("../../engine/index.js");
-  return chooseEngine(name);
 }
 
 function threadsOf({ threads }: BenchOptions): number {

@@ -1,11 +1,13 @@
 /** `repkit build`: compiles an addon, and says what against and where it is. */
 import { basename } from "node:path";
 
-import type { Candidate, Library } from "../../addons/addon.js";
+import type { Addon, Candidate, Library } from "../../addons/addon.js";
 import type { BuildEvent, BuildOptions, BuildOutcome } from "../../addons/build.js";
 import { cacheFolder, prune } from "../../addons/cache.js";
 import { JPEG_ADDON } from "../../data/jpeg/addon.js";
 import { buildJpegAddon } from "../../data/jpeg/build.js";
+import { isVariant, tfjsNodeAddon, type Variant } from "../../engine/tfjs/node/addon.js";
+import { buildTfjsNode } from "../../engine/tfjs/node/build.js";
 import { buildAddon as buildTorchAddon } from "../../engine/torch/build.js";
 import { describeLibrary } from "../../engine/torch/library.js";
 import { TORCH_ADDON } from "../../engine/torch/target.js";
@@ -20,7 +22,7 @@ export interface BuildCommandOptions extends CommonOptions {
   readonly clean?: true;
 }
 
-export type Part = "torch" | "jpeg";
+export type Part = "torch" | "jpeg" | Variant;
 
 export async function buildCommand(part: Part, options: BuildCommandOptions): Promise<void> {
   if (part !== "torch" && options.libtorch !== undefined) {
@@ -40,18 +42,30 @@ export async function buildCommand(part: Part, options: BuildCommandOptions): Pr
   });
   let outcome: BuildOutcome;
   try {
-    outcome =
-      part === "torch"
-        ? await buildTorchAddon({ ...events(describeLibrary), libtorch: options.libtorch })
-        : await buildJpegAddon(events(({ version }) => `libjpeg-turbo ${version}`));
+    if (part === "torch") {
+      outcome = await buildTorchAddon({ ...events(describeLibrary), libtorch: options.libtorch });
+    } else if (part === "jpeg") {
+      outcome = await buildJpegAddon(events(({ version }) => `libjpeg-turbo ${version}`));
+    } else {
+      outcome = await buildTfjsNode(part, {
+        ...events(({ version }) => `TensorFlow ${version}`),
+        say,
+      });
+    }
   } finally {
     bar.stop();
   }
-  const addon = part === "torch" ? TORCH_ADDON : JPEG_ADDON;
   const freed =
-    options.clean === true ? prune(addon, cacheFolder(), basename(outcome.folder)) : undefined;
+    options.clean === true
+      ? prune(addonOf(part), cacheFolder(), basename(outcome.folder))
+      : undefined;
   const document = options.json === true ? asJson(part, outcome, freed) : asText(outcome, freed);
   process.stdout.write(document);
+}
+
+function addonOf(part: Part): Addon {
+  if (isVariant(part)) return tfjsNodeAddon(part);
+  return part === "torch" ? TORCH_ADDON : JPEG_ADDON;
 }
 
 function eventLines<L extends Library>(
@@ -94,7 +108,7 @@ function asJson(part: Part, outcome: BuildOutcome, freed: number | undefined): s
   const { path, record, isNew, seconds } = outcome;
   const { version, root, cuda, compiler } = record;
   const document = {
-    ...(part === "torch" ? { engine: part } : { loader: part }),
+    ...(part === "jpeg" ? { loader: part } : { engine: part }),
     ...{ version, root },
     ...(cuda === undefined ? {} : { cuda }),
     ...{ compiler, path, built: isNew, seconds },

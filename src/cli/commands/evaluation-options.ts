@@ -16,12 +16,13 @@ export interface EvaluationOptions extends CommonOptions {
   readonly lenient?: true;
 }
 
-export type ChooseEngine = (name: string) => Promise<Engine>;
+/** `onNote`: called with one line where it is not the engine that was preferred. */
+export type ChooseEngine = (name: string, onNote?: (note: string) => void) => Promise<Engine>;
 
-export async function chooseInstalled(name: string): Promise<Engine> {
+export const chooseInstalled: ChooseEngine = async (name, onNote) => {
   const { chooseEngine } = await import("../../engine/index.js");
-  return chooseEngine(name);
-}
+  return chooseEngine(name, { onNote });
+};
 
 export function modelChoice(weights: string, options: EvaluationOptions): ModelChoice {
   const { arch, blocktype: block, numClasses, root, imgSize, valResize } = options;

@@ -29,7 +29,7 @@ export async function predictCommand(
     predictions = await predict({
       ...modelChoice(weights, options),
       ...{ images, topk: options.topk },
-      engine: () => choose(options.engine),
+      engine: () => choose(options.engine, (note) => remark(options, `note: ${note}`)),
       load: loadOptions(options),
       lenient: options.lenient === true,
       onNote: (note) => {

@@ -49,7 +49,7 @@ export async function testCommand(
       ...modelChoice(request.weights, options),
       structure: request.structure,
       data: request.data,
-      engine: () => choose(options.engine),
+      engine: () => choose(options.engine, (note) => remark(options, `note: ${note}`)),
       load: loadOptions(options),
       ...{ batchSize, logits, onBadImage: options.onBadImage },
       workers: options.workers ?? availableParallelism(),

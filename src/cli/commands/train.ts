@@ -16,7 +16,7 @@ import type { CommonOptions } from "../options.js";
 import { scanCounter } from "../progress.js";
 import { onFirstSignal, StoppedBySignal, type StopSignal } from "../signals.js";
 import { trainingProgress } from "../training-progress.js";
-import { type ChooseEngine, chooseInstalled } from "./evaluation-options.js";
+import { type ChooseEngine, chooseInstalled, remark } from "./evaluation-options.js";
 import { testCommand } from "./test.js";
 import { trainRequest, type TrainRequest } from "./train-request.js";
 
@@ -37,7 +37,7 @@ export async function trainCommand(
     await evaluateOnly(request, config, options);
     return;
   }
-  const engine = await choose(config.engine);
+  const engine = await choose(config.engine, (note) => remark(options, `note: ${note}`));
   const observer = await trainingProgress({ ...options, printFreq: config.printFreq });
   const scan = await scanCounter(options);
   const stop = new AbortController();

@@ -2,15 +2,8 @@
 import { availableParallelism } from "node:os";
 
 import { invalidArgument, RepkitError, usageError } from "../../errors.js";
-import {
-  formatShape,
-  parametersOf,
-  sameShape,
-  verifyGraph,
-  type Graph,
-  type StateSource,
-} from "../../graph/index.js";
-import { checkNumber } from "../checks.js";
+import { parametersOf, verifyGraph, type Graph, type StateSource } from "../../graph/index.js";
+import { checkLoadOptions, namedTensors } from "../checks.js";
 import type { Device, Engine, LoadOptions } from "../types.js";
 import { loadAddon } from "./addon.js";
 import { inKind, TorchExecutable } from "./executable.js";
@@ -41,7 +34,7 @@ async function load(
     throw usageError("precision tf32: only CUDA devices have it; the CPU has fp32 and bf16");
   }
   verifyGraph(graph);
-  checkOptions(options);
+  checkLoadOptions(options);
   if (options.deterministic === true && device !== "cpu") {
     // cuBLAS asks for it, and reads it at its first product.
     process.env["CUBLAS_WORKSPACE_CONFIG"] ??= ":4096:8";
@@ -62,29 +55,14 @@ function checkDevice(device: Device, cudaDevices: number): string {
   throw new RepkitError("environment", `device ${device}: libtorch finds ${found}`);
 }
 
-function checkOptions({ threads, training = {} }: LoadOptions): void {
-  checkNumber("threads", threads, { from: 1 });
-  checkNumber("momentum", training.momentum, { from: 0 });
-  checkNumber("labelSmoothing", training.labelSmoothing, { from: 0, to: 1 });
-  checkNumber("auxiliaryWeight", training.auxiliaryWeight);
-  checkNumber("penaltyWeight", training.penaltyWeight);
-  checkNumber("clipNorm", training.clipNorm, { from: 0 });
-  checkNumber("emaDecay", training.emaDecay, { from: 0, to: 1 });
-}
-
 function nativeParameters(
   graph: Graph,
   state: StateSource,
   { training }: LoadOptions,
 ): NativeParameter[] {
+  const tensors = new Map(namedTensors(graph, state, "state", { isWhole: true }));
   return parametersOf(graph).map((op) => {
-    const tensor = state.get(op.name);
-    if (tensor === undefined) throw usageError(`state: no tensor "${op.name}"`);
-    if (!sameShape(tensor.shape, op.shape)) {
-      throw usageError(
-        `state: "${op.name}" should be ${formatShape(op.shape)}, received ${formatShape(tensor.shape)}`,
-      );
-    }
+    const tensor = tensors.get(op.name)!;
     const { lrMultiplier = 1, weightDecay = 0 } = training?.settings?.(op) ?? {};
     const trainable = op.role === "param";
     return { ...tensor, name: op.name, trainable, lrMultiplier, weightDecay };

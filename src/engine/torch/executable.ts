@@ -2,16 +2,15 @@
 import { types } from "node:util";
 
 import { EXIT_CODES, RepkitError, usageError, type ErrorKind } from "../../errors.js";
+import type { Graph, Images, StateSource } from "../../graph/index.js";
 import {
-  elementCount,
-  formatShape,
-  parametersOf,
-  sameShape,
-  type Graph,
-  type Images,
-  type StateSource,
-} from "../../graph/index.js";
-import { checkImages, checkLabels, checkNumber, checkObjective } from "../checks.js";
+  checkImages,
+  checkLabels,
+  checkNodes,
+  checkNumber,
+  checkObjective,
+  namedTensors,
+} from "../checks.js";
 import type {
   Batch,
   BatchResult,
@@ -26,13 +25,7 @@ import type {
   StepOptions,
 } from "../types.js";
 import { lower } from "./lower.js";
-import type {
-  NamedTensors,
-  NativeExecutable,
-  NativeObjective,
-  NativeTensor,
-  ProfileRow,
-} from "./native.js";
+import type { NativeExecutable, NativeObjective, NativeTensor, ProfileRow } from "./native.js";
 
 export class TorchExecutable implements Executable {
   readonly #native: NativeExecutable;
@@ -50,7 +43,7 @@ export class TorchExecutable implements Executable {
 
   async infer(images: Images, { values = [] }: InferOptions = {}): Promise<Inference> {
     checkImages(this.#graph, images);
-    for (const id of values) this.#checkNode(id);
+    checkNodes(this.#graph, values);
     const found = await this.#run(values, (plan) => this.#native.infer(plan, images, values));
     return { outputs: new Map(found.outputs), values: new Map(found.values) };
   }
@@ -115,9 +108,11 @@ export class TorchExecutable implements Executable {
 
   async restore(values: Partial<Record<keyof ExecutableState, StateSource>>): Promise<void> {
     const { state, momentum, ema } = values;
-    const all = this.#namedTensors(state, "state", true);
-    const velocities = this.#namedTensors(momentum, "momentum", false);
-    const averages = this.#namedTensors(ema, "ema", true);
+    const read = (source: StateSource | undefined, what: string, isWhole = true) =>
+      source && namedTensors(this.#graph, source, what, { isWhole });
+    const all = read(state, "state");
+    const velocities = read(momentum, "momentum", false);
+    const averages = read(ema, "ema");
     await inKind(() => this.#native.restore(all, velocities, averages));
   }
 
@@ -145,31 +140,6 @@ export class TorchExecutable implements Executable {
     const plan = { index, added };
     this.#plans.set(key, plan);
     return plan;
-  }
-
-  #checkNode(id: number): void {
-    if (this.#graph.nodes[id] !== undefined) return;
-    throw usageError(`values: expected ids below ${this.#graph.nodes.length}, received ${id}`);
-  }
-
-  #namedTensors(source: StateSource | undefined, what: string, isWhole: boolean) {
-    if (source === undefined) return undefined;
-    const found: [string, NamedTensors[number][1]][] = [];
-    for (const { name, shape } of parametersOf(this.#graph)) {
-      const tensor = source.get(name);
-      if (tensor === undefined) {
-        if (isWhole) throw usageError(`${what}: no tensor "${name}"`);
-        continue;
-      }
-      if (!sameShape(tensor.shape, shape) || tensor.data.length !== elementCount(shape)) {
-        const received = formatShape(tensor.shape);
-        throw usageError(
-          `${what}: "${name}" should be ${formatShape(shape)}, received ${received}`,
-        );
-      }
-      found.push([name, tensor]);
-    }
-    return found;
   }
 }
 

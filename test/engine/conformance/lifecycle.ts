@@ -210,7 +210,7 @@ export function describeLifecycle(subject: Subject): void {
       await network.dispose();
       // Each of three steps lets the timer in several times, unless it is over before the timer is due.
       expect(ticks).toBeGreaterThanOrEqual(Math.min(6, Math.floor(elapsed / 20)));
-    });
+    }, 60_000);
   });
 }
 
