@@ -37,7 +37,7 @@ describe("scripts/quickstart.js", () => {
       const commands = [...stderr.matchAll(/^\$ repkit (\S+)/gm)].map((shown) => shown[1]);
       expect(commands.join(" ")).toBe("sample-data train test convert test verify");
     },
-    240_000,
+    600_000,
   );
 
   withEngine(
