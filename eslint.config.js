@@ -38,7 +38,7 @@ const layerRules = layers.flatMap((layer) =>
 );
 
 export default defineConfig(
-  globalIgnores(["dist/", "coverage/", "runs/", "data/", "test/fixtures/"]),
+  globalIgnores(["dist/", ".venv/", "coverage/", "runs/", "data/", "test/fixtures/"]),
   { linterOptions: { reportUnusedDisableDirectives: "error" } },
   {
     files: ["**/*.{js,ts}"],

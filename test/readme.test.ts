@@ -9,13 +9,15 @@ const commands = [...read("README.md").matchAll(/^```sh\n([^]*?)^```$/gm)].flatM
   block[1]!.trim().split("\n"),
 );
 
-test(".ci/run runs the README's test command and nothing else", () => {
+test(".ci/run does what the README's test command does", () => {
   const testCommands = commands.filter((command) => command.includes("npm test"));
   expect(testCommands).toHaveLength(1);
+  const steps = testCommands[0]!.split(" && ");
 
   const script = read(".ci/run").trimEnd().split("\n");
-  expect(script.at(-1)).toBe(testCommands[0]);
-  expect(script.filter((line) => line.includes("npm"))).toEqual(testCommands);
+  expect(script.filter((line) => steps.includes(line))).toEqual(steps);
+  expect(script.at(-1)).toBe(steps.at(-1));
+  expect(script.filter((line) => line.startsWith("npm"))).toEqual(["npm test"]);
 });
 
 test("the CI workflow runs .ci/run and nothing else", () => {

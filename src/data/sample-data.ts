@@ -1,10 +1,11 @@
 /** A small drawn data set, for trying everything without a download. */
 import { randomBytes } from "node:crypto";
-import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
+import { readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 
 import { fileError, invalidArgument, RepkitError } from "../errors.js";
+import { makeFolder } from "../util/make-folder.js";
 import { randomStream } from "../util/random.js";
 import { describeSystemError } from "../util/system-error.js";
 import { drawPicture } from "./sample/picture.js";
@@ -101,7 +102,7 @@ function plan(split: string, kinds: readonly SampleClass[], count: number): read
 
 /** Whether the folder was not there. */
 function makeEmpty(root: string): boolean {
-  const isNew = mkdirSync(root, { recursive: true }) !== undefined;
+  const isNew = makeFolder(root);
   if (isNew || readdirSync(root).length === 0) return isNew;
   throw fileError(root, "is not empty; name a folder that does not exist yet");
 }

@@ -5,9 +5,11 @@ import { join } from "node:path";
 
 import { beforeAll, describe, expect, it } from "@jest/globals";
 
+import { findTables, modelTables } from "../../scripts/print-model-table.js";
 import { saveCheckpoint } from "../../src/checkpoint/index.js";
 import { initialState } from "../../src/graph/index.js";
 import { buildModel, type ModelOptions } from "../../src/zoo/index.js";
+import { repkit } from "../helpers/cli.js";
 import { ROOT, userFolder } from "../helpers/package.js";
 import { loadTorchEngine } from "../helpers/torch-engine.js";
 
@@ -60,7 +62,8 @@ const lastComment = (code: string) =>
   /((?:^\/\/.*\n)+)$/m.exec(code)?.[1]?.replaceAll(/^\/\/ ?/gm, "") ?? "";
 
 const user = userFolder();
-const blocks = runnableBlocks(readFileSync(join(ROOT, "README.md"), "utf8"));
+const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+const blocks = runnableBlocks(readme);
 
 beforeAll(() => {
   const text = blocks.map(({ code }) => code).join("\n");
@@ -109,6 +112,32 @@ describe("README.md", () => {
         const printed = outcome.stdout.replace(/\s+/g, " ");
         expect(printed).toContain(lastComment(code).replace(/\s+/g, " ").trim());
       }
+    },
+    120_000,
+  );
+});
+
+describe("what README.md says besides", () => {
+  it("the tables of models are up to date (npm run build && npm run docs)", () => {
+    const list = JSON.parse(repkit("list", "--json").stdout) as Parameters<typeof modelTables>[0];
+    const cells = (table: string) => table.replace(/-{2,}/g, "--").replace(/ +/g, " ");
+    expect(cells(findTables(readme).tables)).toBe(cells(modelTables(list)));
+  });
+
+  const main = /^scripts\/setup && (npx repkit sample-data .* && npx repkit train .*)$/m.exec(
+    readme,
+  );
+  const runs = loadTorchEngine() === undefined ? it.skip : it;
+  runs(
+    "the first command does its work once it is set up (one step of it)",
+    () => {
+      const command = main![1]!.replaceAll("npx repkit", "repkit");
+      const { code, stderr } = user.run(
+        "sh",
+        "-euc",
+        `mkdir main; cd main; ${command} --max-steps 1`,
+      );
+      expect({ code, stderr: code === 0 ? "" : stderr }).toEqual({ code: 0, stderr: "" });
     },
     120_000,
   );

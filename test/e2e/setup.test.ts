@@ -1,7 +1,7 @@
 // What scripts/setup would do on machines of different kinds, told by a dry run.
 
 import { spawnSync } from "node:child_process";
-import { symlinkSync } from "node:fs";
+import { rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -22,6 +22,8 @@ let count = 0;
 /** A PATH with the given programs beside those that the script itself takes for granted. */
 function machine(programs: Readonly<Record<string, string>>): string {
   const bin = writeTree(join(folder, String(count++)), { ".keep": "" });
+  symlinkSync(process.execPath, join(bin, "node"));
+  writeProgram(bin, "npm", "");
   for (const name of ["bash", "dirname", "sed", "env"]) {
     const { stdout } = spawnSync("sh", ["-c", `command -v ${name}`], { encoding: "utf8" });
     symlinkSync(stdout.trim(), join(bin, name));
@@ -75,6 +77,8 @@ describe("scripts/setup", () => {
     expect(lines).toEqual([
       `setup: not root and no sudo: cannot install ${PACKAGES}`,
       `setup: could not install ${PACKAGES}; going on without`,
+      // Nobody needs root for a torch of their own, but this machine has no Python either.
+      "setup: for the torch engine install Python 3 with venv and run scripts/setup again",
       ...ALWAYS,
     ]);
   });
@@ -103,14 +107,47 @@ describe("scripts/setup", () => {
     expect(lines[2]).toMatch(/ apt-get install -yq --no-install-recommends libjpeg-dev$/);
   });
 
-  it("without apt-get: says what to do and goes on", () => {
-    const bin = machine({ "dpkg-query": "exit 1" });
+  it("without apt-get: brings libtorch with pip, in a folder of its own", () => {
+    const bin = machine({ "c++": "" });
     fakePython(bin, "python3", null);
     const { status, lines } = setUp(bin);
     expect(status).toBe(0);
-    expect(lines[0]).toContain("python3 -m pip install torch");
     expect(lines[0]).toContain("libjpeg-turbo");
-    expect(lines.slice(1)).toEqual(ALWAYS);
+    expect(lines[1]).toContain("into .venv here (on Linux with CUDA, several GB");
+    expect(lines.slice(2)).toEqual([
+      "setup: would run: python3 -m venv .venv",
+      "setup: would run: .venv/bin/python -m pip install torch",
+      ...ALWAYS,
+    ]);
+  });
+
+  it("without apt-get and compiler: says what to do and goes on", () => {
+    const { status, lines } = setUp(machine({}));
+    expect(status).toBe(0);
+    expect(lines[1]).toBe(
+      "setup: for the torch engine install a C++ compiler (macOS: xcode-select --install) and run scripts/setup again",
+    );
+    expect(lines.slice(2)).toEqual(ALWAYS);
+  });
+
+  it("without libtorch on purpose: asks for none", () => {
+    const { lines } = setUp(machine({ "c++": "" }), { REPKIT_LIBTORCH: "none" });
+    expect(lines[0]).toBe("setup: REPKIT_LIBTORCH is none: no other libtorch is installed");
+    expect(lines.slice(2)).toEqual(ALWAYS);
+  });
+
+  it.each([
+    ["16.20.2", "echo 16.20.2"],
+    ["20.18.3", "echo 20.18.3"],
+    ["none", "exit 127"],
+  ])("with a Node that is too old, or none: one line, before anything else (%s)", (found, text) => {
+    const bin = machine({ ...APT, id: "echo 0" });
+    rmSync(join(bin, "node"));
+    writeProgram(bin, "node", `#!/bin/sh\n${text}\n`);
+    expect(setUp(bin)).toEqual({
+      status: 7,
+      lines: [`setup: repkit needs Node 20.19 or newer on PATH; found: ${found}`],
+    });
   });
 
   it("knows no other flag", () => {

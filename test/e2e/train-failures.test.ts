@@ -79,7 +79,12 @@ describe("settings that cannot be: exit code 2, before anything is loaded or wri
 
 describeTorch("files that do not fit", () => {
   it.each<[what: string, code: number, flags: string[], message: string]>([
-    ["no such folder", 3, ["--data", at("gone")], `${at("gone")}: no such file or folder`],
+    [
+      "no such folder",
+      3,
+      ["--data", at("gone")],
+      `${at("gone")}: no such file or folder; to draw images`,
+    ],
     ["no val/", 3, ["--data", at("no-val")], `${at("no-val")}: no folder val/ in it`],
     [
       "a class in val/ alone",

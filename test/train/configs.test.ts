@@ -24,6 +24,11 @@ const COMMON = {
 const COSINE = { kind: "cosine" } as const;
 
 const EXPECTED: Readonly<Record<string, Partial<TrainConfig>>> = {
+  "sample-data.yaml": {
+    ...{ arch: "ResNet-18", block: "DBB", imgSize: 48, valResize: 55, batchSize: 16, epochs: 6 },
+    ...{ lr: 0.01, momentum: 0.9, weightDecay: 1e-4, decayRule: "dbb", augment: {} },
+    schedule: { decline: COSINE, warmup: null },
+  },
   "cpu-small.yaml": {
     ...{ arch: "ResNet-18", block: "DBB", imgSize: 64, valResize: 73, batchSize: 64, epochs: 8 },
     ...{ lr: 0.05, momentum: 0.9, weightDecay: 1e-4, decayRule: "dbb", augment: {} },

@@ -79,7 +79,7 @@ export function trainOptions(command: Command): Command {
     .argument("[data]", "folder with train/<class>/ and val/<class>/ (default: ./data)")
     .option(
       "--config <file>",
-      "recipe: a YAML file, or one of repkit's own (cpu-small, resnet, repvgg, repvggplus, orepa); flags win over it",
+      "recipe: a YAML file, or one of repkit's own (sample-data, cpu-small, resnet, repvgg, repvggplus, orepa); flags win over it",
     )
     .option("--resume <file>", "continue a run: a checkpoint, or auto")
     .option("-e, --evaluate", "validate only");

@@ -31,7 +31,9 @@ function missingSplit(root: string, split: Split): RepkitError {
   try {
     names = readdirSync(root);
   } catch (error) {
-    return fileError(printable(root), describeSystemError(error), { cause: error });
+    const isMissing = (error as NodeJS.ErrnoException).code === "ENOENT";
+    const hint = isMissing ? `; to draw images to try things on: repkit sample-data ${root}` : "";
+    return fileError(printable(root), `${describeSystemError(error)}${hint}`, { cause: error });
   }
   const other = names.find((name) =>
     [split, ...OTHER_NAMES[split]].some((known) => known === name.toLowerCase()),

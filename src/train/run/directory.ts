@@ -7,7 +7,6 @@ import {
   fsyncSync,
   linkSync,
   lstatSync,
-  mkdirSync,
   openSync,
   readdirSync,
   renameSync,
@@ -19,6 +18,7 @@ import { dirname, join } from "node:path";
 
 import { usageError } from "../../errors.js";
 import { writeFileAtomically } from "../../util/atomic-write.js";
+import { makeFolder } from "../../util/make-folder.js";
 import { lockFolder, type LockOwner } from "../../util/process-lock.js";
 import { systemFailure } from "./failure.js";
 import { isMomentFile, momentFile, runPaths, type Moment, type RunPaths } from "./paths.js";
@@ -98,18 +98,6 @@ async function locked(directory: string) {
     throw usageError(inUse(directory, outcome.owner, outcome.file));
   } catch (error) {
     throw systemFailure(directory, error);
-  }
-}
-
-/** What mkdirSync's own `recursive` does, which never returns where it may not (Node 20, below /proc). */
-function makeFolder(path: string): void {
-  if (existsSync(path)) return;
-  const parent = dirname(path);
-  if (parent !== path) makeFolder(parent);
-  try {
-    mkdirSync(path);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error; // another process was quicker
   }
 }
 

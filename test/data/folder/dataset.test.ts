@@ -43,7 +43,7 @@ describe("openDataset", () => {
       `${path}: no folder val/ in it; expected train/<class>/<image> and val/<class>/<image>`,
     );
     expect((await failureOf(() => openDataset(at("none"), "val", options))).message).toBe(
-      `${at("none")}: no such file or folder`,
+      `${at("none")}: no such file or folder; to draw images to try things on: repkit sample-data ${at("none")}`,
     );
   });
 });
