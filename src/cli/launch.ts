@@ -103,7 +103,9 @@ class Launch {
       detached: true,
     });
     this.#running.set(place, child);
+    let hasReported = false;
     child.on("message", (message: ChildMessage) => {
+      hasReported = true;
       this.#failed(place, message.failure);
     });
     if (child.stderr !== null) {
@@ -117,7 +119,7 @@ class Launch {
       const where = `process ${child.pid}`;
       const message = `was killed by ${signal}`;
       this.#failed(place, { rank: place.rank, kind: "environment", message, where });
-    } else if (code !== 0 && !isStop(code)) {
+    } else if (code !== 0 && !isStop(code) && !hasReported) {
       const message = `ended with exit code ${code}`;
       this.#failed(place, { rank: place.rank, kind: kindOf(code), message, where: undefined });
     }
