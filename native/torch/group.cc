@@ -181,7 +181,8 @@ class C10dGroup : public Group {
     settings.port = static_cast<uint16_t>(given.port);
     settings.isServer = given.rank == 0;
     settings.waitWorkers = false;
-    settings.timeout = milliseconds(given.timeout);
+    // In whole seconds within; something listens already.
+    settings.timeout = std::max<std::chrono::milliseconds>(milliseconds(given.timeout), 2s);
     const auto what = "store at " + given.host + ":" + std::to_string(given.port);
     store_ = asking(what.c_str(), [&] { return c10::make_intrusive<c10d::TCPStore>(given.host, settings); });
   }
