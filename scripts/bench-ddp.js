@@ -91,7 +91,13 @@ async function run(rank) {
     const { seconds, ...rest } = await time(together);
     const own = await time(alone);
     const memory = process.memoryUsage.rss();
-    rounds.push({ together: seconds, alone: own.seconds, ...rest, sent: rest.sent - own.sent, memory });
+    rounds.push({
+      together: seconds,
+      alone: own.seconds,
+      ...rest,
+      sent: rest.sent - own.sent,
+      memory,
+    });
   }
   await group.close();
   process.send?.(rounds);

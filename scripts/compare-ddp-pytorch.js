@@ -2,7 +2,7 @@
 // batches, as many processes over gloo. Exits with 1 where a loss or a weight of any rank differs by more than
 // the tolerance, relative to the largest of its tensor.
 // Usage: npm run build && node scripts/compare-ddp-pytorch.js [-a ResNet-18] [-t DBB] [-b 8] [--img-size 64]
-//   [--nproc 2] [--steps 5] [--precision fp64] [--python PATH] [--json]
+//   [--nproc 2] [--steps 3] [--precision fp64] [--python PATH] [--json]
 //
 // In fp64 what remains is rounding; in fp32 both round the same sums in another order, and steps amplify that.
 
@@ -28,7 +28,7 @@ const { values: options } = parseArgs({
     batch: { type: "string", short: "b", default: "8" },
     "img-size": { type: "string", default: "64" },
     nproc: { type: "string", default: "2" },
-    steps: { type: "string", default: "5" },
+    steps: { type: "string", default: "3" },
     precision: { type: "string", default: "fp64" },
     python: { type: "string", default: "/usr/bin/python3" },
     json: { type: "boolean", default: false },
@@ -38,7 +38,7 @@ const precision = /** @type {"fp64" | "fp32"} */ (options.precision);
 const tolerance = TOLERANCES[precision];
 const [worldSize, count] = [Number(options.nproc), Number(options.batch)];
 const size = Number(options["img-size"]);
-const sgd = { lr: 0.05, momentum: 0.9, decay: 1e-4 };
+const sgd = { lr: 0.01, momentum: 0.9, decay: 1e-4 };
 
 const { arch, blocktype: block } = options;
 const model = buildModel({ arch, block, imageSize: size });
@@ -160,6 +160,7 @@ try {
     model: `${arch} x ${block}`,
     ...{ nproc: worldSize, steps: batches.length, precision, torch: pytorch[0]?.torch },
     losses: repkit.map(({ losses }) => losses),
+    pytorch_losses: pytorch.map(({ losses }) => losses),
     ...{ ranks, tolerance, equal: isEqual },
   };
   if (options.json) process.stdout.write(`${JSON.stringify(report)}\n`);

@@ -20,8 +20,8 @@ from torch import nn
 
 from pytorch_model import Model
 
-MEAN = torch.tensor([0.485, 0.456, 0.406])
-STD = torch.tensor([0.229, 0.224, 0.225])
+MEAN = torch.tensor([0.485, 0.456, 0.406], dtype=torch.float64)
+STD = torch.tensor([0.229, 0.224, 0.225], dtype=torch.float64)
 
 
 def main(path, rank):

@@ -22,7 +22,8 @@ export async function connectGroup(
   const { host, port } = parseUrl(options.url);
   checkCount("worldSize", worldSize, 1, "1 or more");
   checkCount("rank", rank, 0, `0 to ${worldSize - 1}`, worldSize - 1);
-  if (!["gloo", "nccl"].includes(backend)) throw invalidArgument("backend", "gloo or nccl", backend);
+  if (!["gloo", "nccl"].includes(backend))
+    throw invalidArgument("backend", "gloo or nccl", backend);
   checkNumber("timeoutSeconds", timeoutSeconds, { from: 0 });
   checkNumber("collectiveTimeoutSeconds", collectiveTimeoutSeconds, { from: 0 });
   const native = new addon.ProcessGroup();

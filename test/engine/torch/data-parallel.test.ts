@@ -125,7 +125,8 @@ describeTorch("data-parallel training", (engine) => {
     });
     for (const { state, updates } of ranks) {
       expectSameParameters(state, ranks[0]!.state, graph);
-      for (const [name, value] of updates) expect(distance([...numbers(state.get(name))], [...numbers(value)])).toBeLessThan(1e-12);
+      for (const [name, value] of updates)
+        expect(distance([...numbers(state.get(name))], [...numbers(value)])).toBeLessThan(1e-12);
       for (const name of ranks[0]!.gradients.keys()) {
         const [a, b] = ranks.map(({ gradients }) => numbers(gradients.get(name)));
         const expected = [...numbers(before.get(name))].map(
@@ -134,7 +135,9 @@ describeTorch("data-parallel training", (engine) => {
         expect(distance([...numbers(state.get(name))], expected)).toBeLessThan(1e-12);
       }
     }
-    const means = ranks.map(({ state }) => [...state].find(([name]) => name.endsWith("running_mean"))![1]);
+    const means = ranks.map(
+      ({ state }) => [...state].find(([name]) => name.endsWith("running_mean"))![1],
+    );
     expect(means[0]).not.toEqual(means[1]);
   });
 
@@ -154,7 +157,12 @@ describeTorch("data-parallel training", (engine) => {
   it("what is accumulated travels once, with the update", async () => {
     const graph = smallNetwork({ batchNorm: false, penalty: "squares" });
     const options: LoadOptions = { precision: "fp64", training: { penaltyWeight: 0.01 } };
-    const steps = async (network: Executable, worldSize: number, rank: number, count: () => number) => {
+    const steps = async (
+      network: Executable,
+      worldSize: number,
+      rank: number,
+      count: () => number,
+    ) => {
       const sent: number[] = [];
       for (let s = 0; s < 4; s++) {
         const batch = share(wholeBatch(s), rank, worldSize);

@@ -5,11 +5,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-import { afterAll, afterEach, beforeAll, expect, it } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, expect, it, jest } from "@jest/globals";
 
 import { freePort } from "../../helpers/process-group.js";
 import { type SourceProcess, sourceProcesses } from "../../helpers/source-process.js";
 import { describeTorch } from "../../helpers/torch-engine.js";
+
+jest.setTimeout(60_000); // processes that load libtorch
 
 const ROOT = fileURLToPath(new URL("../../../", import.meta.url));
 const LIMIT = 1; // second that a collective may take

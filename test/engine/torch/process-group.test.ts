@@ -74,7 +74,9 @@ describeTorch("process groups", (engine) => {
         const error = await failureOf(() => group.barrier());
         expect(error.kind).toBe("environment");
         expect(error.message).toMatch(/another process has ended, or is late/);
-        expect((await failureOf(() => group.allReduce(Float64Array.of(1)))).kind).toBe("environment");
+        expect((await failureOf(() => group.allReduce(Float64Array.of(1)))).kind).toBe(
+          "environment",
+        );
       },
       options,
     );
@@ -137,13 +139,17 @@ describeTorch("process groups", (engine) => {
     expect(sums).toEqual([Float64Array.of(2), Float64Array.of(2)]);
   });
 
-  it.each(["127.0.0.1:80", "tcp://host", "tcp://h:0", "tcp://::1:80", "tcp://[x]:80", "http://h:80"])(
-    "%s is no address",
-    async (url) => {
-      const failing = connect(engine, { url, rank: 0, worldSize: 1, timeoutSeconds: 1 });
-      expect((await failureOf(() => failing)).kind).toBe("usage");
-    },
-  );
+  it.each([
+    "127.0.0.1:80",
+    "tcp://host",
+    "tcp://h:0",
+    "tcp://::1:80",
+    "tcp://[x]:80",
+    "http://h:80",
+  ])("%s is no address", async (url) => {
+    const failing = connect(engine, { url, rank: 0, worldSize: 1, timeoutSeconds: 1 });
+    expect((await failureOf(() => failing)).kind).toBe("usage");
+  });
 
   it("ranks are below the number of processes", async () => {
     const options = { url: "tcp://127.0.0.1:1", worldSize: 2, timeoutSeconds: 1 };
