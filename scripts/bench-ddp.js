@@ -134,11 +134,11 @@ async function main() {
     Array.from({ length: worldSize }, async (_, rank) => {
       const args = [...process.argv.slice(2), "--rank", String(rank), "--url", url];
       const child = fork(script, args);
-      const [answer] = /** @type {unknown[]} */ (
-        await Promise.race([once(child, "message"), once(child, "exit")])
-      );
-      if (!Array.isArray(answer)) throw new Error(`rank ${rank} failed`);
-      return /** @type {Round[]} */ (answer);
+      /** @type {unknown[]} */
+      const answers = await Promise.race([once(child, "message"), once(child, "exit")]);
+      const rounds = answers[0];
+      if (!Array.isArray(rounds)) throw new Error(`rank ${rank} failed`);
+      return /** @type {Round[]} */ (/** @type {unknown} */ (rounds));
     }),
   );
   const rounds = results[0] ?? [];
