@@ -136,9 +136,8 @@ async function main() {
       const child = fork(script, args);
       /** @type {unknown[]} */
       const answers = await Promise.race([once(child, "message"), once(child, "exit")]);
-      const rounds = answers[0];
-      if (!Array.isArray(rounds)) throw new Error(`rank ${rank} failed`);
-      return /** @type {Round[]} */ (/** @type {unknown} */ (rounds));
+      if (typeof answers[0] !== "object") throw new Error(`rank ${rank} failed`);
+      return /** @type {Round[]} */ (answers[0]);
     }),
   );
   const rounds = results[0] ?? [];

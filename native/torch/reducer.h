@@ -5,10 +5,12 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
 #include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/variable.h>
 
 #include "group.h"
 
@@ -49,12 +51,14 @@ class Reducer {
     size_t missing = 0;
     Communicator::Pending sum;
   };
+  // A shared or an intrusive pointer, by the version of libtorch.
+  using Accumulator = decltype(torch::autograd::impl::grad_accumulator(std::declval<const at::Tensor&>()));
   struct Member {
     at::Tensor value, view;  // the view is the bucket's part, laid out as the parameter
     bool late;
     size_t bucket;
     bool ready = false;
-    std::shared_ptr<torch::autograd::Node> accumulator;
+    Accumulator accumulator;
     uintptr_t hook = 0;
   };
 
