@@ -69,6 +69,8 @@ class Launch {
   #isCertain = false;
   #received: StopSignal | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Whether those that had not ended by themselves were killed: no failure of theirs. */
+  #hasKilled = false;
 
   constructor(options: LaunchOptions) {
     this.#options = options;
@@ -90,6 +92,7 @@ class Launch {
   }
 
   kill(): void {
+    this.#hasKilled = true;
     for (const child of this.#running.values()) child.kill("SIGKILL");
   }
 
@@ -115,6 +118,7 @@ class Launch {
     }
     const { code, signal } = await ending(child);
     this.#running.delete(place);
+    if (signal !== null && this.#hasKilled) return code;
     if (signal !== null) {
       const where = `process ${child.pid}`;
       const message = `was killed by ${signal}`;

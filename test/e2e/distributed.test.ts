@@ -203,7 +203,8 @@ describeTorch("processes that something else starts", () => {
         expect(endings.map(({ code }) => code)).toEqual([3, 3]);
         expect(endings[1]!.stderr).toContain(`error: ${at("data")}`);
         expect(endings[0]!.stderr).toMatch(/^error: rank 1 \(process \d+ on .*\): .*data/m);
-        expect(endings[0]!.duration).toBeLessThan(10_000);
+        // Not the minutes of a collective: they are told.
+        expect(endings[0]!.duration).toBeLessThan(30_000);
       } finally {
         renameSync(at("elsewhere"), at("data"));
       }

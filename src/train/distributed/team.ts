@@ -101,10 +101,13 @@ export async function inTeam<T>(
     const cause = await watch.explain(error);
     await watch.acknowledge();
     await watch.stop();
-    // Files are closed and the run directory is let go, unless a call hangs.
+    // What hangs in a collective fails now.
+    const unwinding = Math.min(UNWINDING, 50 * place.timeoutSeconds);
+    await Promise.race([group.close(), sleep(unwinding, undefined, { ref: false })]);
+    // Files are closed and the run directory is let go, unless a call hangs all the same.
     await Promise.race([
       working.catch(() => undefined),
-      sleep(UNWINDING, undefined, { ref: false }),
+      sleep(unwinding, undefined, { ref: false }),
     ]);
     throw cause;
   } finally {

@@ -94,11 +94,16 @@ export class Watch {
     await this.#within(goodbye(), Math.min(this.#limit, 1)).catch(() => undefined);
   }
 
-  /** After a failure: the leader need not wait for this process. */
+  /** After a failure: the leader need not wait for this process; itself, it waits for the others. */
   async acknowledge(): Promise<void> {
+    if (this.#options.rank === 0 && this.#ended.signal.aborted) {
+      const { record } = this.#ended.signal.reason as PeerFailure;
+      await this.#within(this.#othersHaveRead(record)).catch(() => undefined);
+    }
     if (this.#hasAcknowledged || this.#options.rank === 0) return;
     this.#hasAcknowledged = true;
-    await this.#within(this.#options.store.add("failure-seen", 1)).catch(() => undefined);
+    const said = this.#options.store.add("failure-seen", 1);
+    await this.#within(said, Math.min(this.#limit, 1)).catch(() => undefined);
   }
 
   /** Somebody who knows (the launcher of this node) says that a process has failed. */
@@ -230,18 +235,23 @@ export class Watch {
 
   /** The first record counts. The leader, whose store goes with it, waits until the others have read it. */
   async #record(record: FailureRecord): Promise<void> {
-    const { store, rank, worldSize } = this.#options;
+    const { store } = this.#options;
     const write = async () => {
       if ((await store.add("failures", 1)) === 1)
         await store.set("failure", JSON.stringify(record));
-      const until = performance.now() + 1000 * this.#hasty;
-      const others = worldSize - 1 - (record.rank === rank ? 0 : 1);
-      while (rank === 0 && performance.now() < until) {
-        if ((await store.add("failure-seen", 0)) >= others) return;
-        await sleep(this.#interval * 250);
-      }
+      await this.#othersHaveRead(record);
     };
     await this.#within(write()).catch(() => undefined);
+  }
+
+  async #othersHaveRead(record: FailureRecord): Promise<void> {
+    const { store, rank, worldSize } = this.#options;
+    const until = performance.now() + 1000 * this.#hasty;
+    const others = worldSize - 1 - (record.rank === rank ? 0 : 1);
+    while (rank === 0 && performance.now() < until) {
+      if ((await store.add("failure-seen", 0)) >= others) return;
+      await sleep(this.#interval * 250);
+    }
   }
 
   /** Rejects where the store takes longer than a process may be silent: the connection hangs. */
