@@ -7,15 +7,32 @@ import { createHash } from "node:crypto";
 
 /** @type {(name: string) => Promise<unknown>} */
 const built = (name) => import(new URL(`../../dist/${name}`, import.meta.url).href);
-const { Loader, openDataset, RANDOM_RESIZED_CROP } = /** @type {typeof import("../../src/data/index.js")} */ (await built("data/index.js"));
-const { chooseEngine } = /** @type {typeof import("../../src/engine/index.js")} */ (await built("engine/index.js"));
-const { initialState } = /** @type {typeof import("../../src/graph/index.js")} */ (await built("graph/index.js"));
-const { trainingData } = /** @type {typeof import("../../src/train/data.js")} */ (await built("train/data.js"));
-const { ALONE, inTeam } = /** @type {typeof import("../../src/train/distributed/team.js")} */ (await built("train/distributed/team.js"));
-const { beginning } = /** @type {typeof import("../../src/train/progress.js")} */ (await built("train/progress.js"));
-const { SILENT_OBSERVER } = /** @type {typeof import("../../src/train/run/index.js")} */ (await built("train/run/index.js"));
-const { runTraining } = /** @type {typeof import("../../src/train/trainer.js")} */ (await built("train/trainer.js"));
-const { buildModel } = /** @type {typeof import("../../src/zoo/index.js")} */ (await built("zoo/index.js"));
+const { Loader, openDataset, RANDOM_RESIZED_CROP } =
+  /** @type {typeof import("../../src/data/index.js")} */ (await built("data/index.js"));
+const { chooseEngine } = /** @type {typeof import("../../src/engine/index.js")} */ (
+  await built("engine/index.js")
+);
+const { initialState } = /** @type {typeof import("../../src/graph/index.js")} */ (
+  await built("graph/index.js")
+);
+const { trainingData } = /** @type {typeof import("../../src/train/data.js")} */ (
+  await built("train/data.js")
+);
+const { ALONE, inTeam } = /** @type {typeof import("../../src/train/distributed/team.js")} */ (
+  await built("train/distributed/team.js")
+);
+const { beginning } = /** @type {typeof import("../../src/train/progress.js")} */ (
+  await built("train/progress.js")
+);
+const { SILENT_OBSERVER } = /** @type {typeof import("../../src/train/run/index.js")} */ (
+  await built("train/run/index.js")
+);
+const { runTraining } = /** @type {typeof import("../../src/train/trainer.js")} */ (
+  await built("train/trainer.js")
+);
+const { buildModel } = /** @type {typeof import("../../src/zoo/index.js")} */ (
+  await built("zoo/index.js")
+);
 
 const [rank = 0, worldSize = 1] = process.argv.slice(2, 4).map(Number);
 const [url = "", data = "", steps = "1"] = process.argv.slice(4);
