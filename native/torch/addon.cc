@@ -10,51 +10,16 @@
 #include <torch/version.h>
 
 #include "allocator.h"
+#include "calls.h"
 #include "executor.h"
+#include "group_object.h"
 #include "js_values.h"
 #include "worker.h"
 
 namespace repkit {
 namespace {
 
-// Makes the result of a job, on the JavaScript thread.
-using Result = std::function<Napi::Value(Napi::Env)>;
 using Job = std::function<Result(Executor&)>;
-
-struct Failure {
-  std::string kind, message;
-};
-
-bool contains(const std::string& text, const char* part) { return text.find(part) != std::string::npos; }
-
-// The exception under way; kinds are those of src/errors.ts.
-Failure current_failure() {
-  try {
-    throw;
-  } catch (const Diverged& error) {
-    return {"diverged", error.what()};
-  } catch (const std::bad_alloc&) {
-    return {"environment", "out of memory"};
-  } catch (const c10::Error& error) {
-    const std::string message = error.what_without_backtrace();
-    const bool memory = contains(message, "out of memory") || contains(message, "can't allocate memory") ||
-                        contains(message, "ALLOC_FAILED");
-    return {memory ? "environment" : "internal", message.substr(0, message.find('\n'))};
-  } catch (const std::invalid_argument& error) {
-    return {"usage", error.what()};
-  } catch (const std::exception& error) {
-    const std::string message = error.what();
-    return {contains(message, "could not create a memory") ? "environment" : "internal", message};
-  } catch (...) {
-    return {"internal", "unknown failure in the torch engine"};
-  }
-}
-
-Napi::Value to_error(Napi::Env env, const Failure& failure) {
-  auto error = Napi::Error::New(env, failure.message).Value();
-  error.Set("kind", failure.kind);
-  return error;
-}
 
 class Executable : public Napi::ObjectWrap<Executable> {
  public:
@@ -94,42 +59,11 @@ class Executable : public Napi::ObjectWrap<Executable> {
   }
 
  private:
-  struct Call {
-    Napi::Promise::Deferred deferred;
-    Result result;
-    std::optional<Failure> failure;
-  };
-
   // Runs `work` on the worker and settles the promise on the JavaScript thread.
   Napi::Value schedule(Napi::Env env, std::function<Result()> work) {
-    auto call = std::make_shared<Call>(Call{Napi::Promise::Deferred::New(env), nullptr, std::nullopt});
-    auto nothing = Napi::Function::New(env, [](const Napi::CallbackInfo&) {});
-    auto back = Napi::ThreadSafeFunction::New(env, nothing, "repkit torch engine", 0, 1);
-    const auto promise = call->deferred.Promise();
     Ref();  // nobody collects an executable at work
-    worker_->post([this, call, back, work = std::move(work)]() mutable {
-      try {
-        call->result = work();
-      } catch (...) {
-        call->failure = current_failure();
-      }
-      const auto status = back.BlockingCall([this, call](Napi::Env env, Napi::Function) {
-        settle(env, *call);
-        Unref();
-      });
-      if (status != napi_closing) back.Release();
-    });
-    return promise;
-  }
-
-  static void settle(Napi::Env env, Call& call) {
-    const Napi::HandleScope scope(env);
-    try {
-      if (!call.failure) return call.deferred.Resolve(call.result ? call.result(env) : env.Undefined());
-    } catch (...) {
-      call.failure = current_failure();
-    }
-    call.deferred.Reject(to_error(env, *call.failure));
+    const auto post = [this](std::function<void()> job) { worker_->post(std::move(job)); };
+    return repkit::schedule(env, post, std::move(work), [this] { Unref(); });
   }
 
   Napi::Value run(Napi::Env env, Job job) {
@@ -139,22 +73,11 @@ class Executable : public Napi::ObjectWrap<Executable> {
     });
   }
 
-  // Reads arguments; a bad one is thrown as a JavaScript error of kind usage.
-  template <typename Read>
-  static auto reading(Napi::Env env, Read read) -> decltype(read()) {
-    try {
-      return read();
-    } catch (const Napi::Error&) {
-      throw;
-    } catch (...) {
-      throw Napi::Error(env, to_error(env, current_failure()));
-    }
-  }
-
   Napi::Value load(const Napi::CallbackInfo& info) {
     return reading(info.Env(), [&] {
       auto parameters = to_parameters(info[0]);
       auto options = to_options(info[1]);
+      if (!info[2].IsUndefined()) options.group = group_of(info[2]);
       return schedule(info.Env(), [this, parameters, options]() -> Result {
         executor_ = std::make_unique<Executor>(parameters, options);
         return nullptr;
@@ -348,18 +271,23 @@ Napi::Value memory(const Napi::CallbackInfo& info) {
 // Ends every thread after the job in hand: before the process exits, since oneDNN's statics, made by the first
 // convolution, are gone by the time that handlers of std::atexit run that were there earlier.
 Napi::Value stop_all(const Napi::CallbackInfo& info) {
+  AbortFlag::raise_all();
   Worker::stop_all();
   return info.Env().Undefined();
 }
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
   install_caching_allocator();
-  static const int registered = std::atexit(&Worker::stop_all);
+  static const int registered = std::atexit([] {
+    AbortFlag::raise_all();
+    Worker::stop_all();
+  });
   (void)registered;
   exports["describe"] = Napi::Function::New(env, describe);
   exports["memory"] = Napi::Function::New(env, memory);
   exports["stopAll"] = Napi::Function::New(env, stop_all);
   exports["Executable"] = Executable::define(env);
+  exports["ProcessGroup"] = define_process_group(env);
   return exports;
 }
 

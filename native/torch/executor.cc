@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <utility>
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
@@ -50,6 +52,33 @@ class Snapshot {
   std::vector<at::Tensor> buffers_, values_;
 };
 
+// A failure that all processes of a group have come to.
+struct CommonFailure {};
+struct CommonDivergence : Diverged, CommonFailure {
+  using Diverged::Diverged;
+};
+struct CommonError : EnvironmentError, CommonFailure {
+  using EnvironmentError::EnvironmentError;
+};
+
+void throw_outcome(Outcome outcome, const std::string& ranks) {
+  if (outcome == Outcome::diverged) throw CommonDivergence("loss is not finite (" + ranks + ")");
+  if (outcome == Outcome::failed) throw CommonError("the step failed in " + ranks);
+}
+
+// Of the exception under way: the others know, or cannot be told.
+bool is_common_failure() {
+  try {
+    throw;
+  } catch (const CommonFailure&) {
+    return true;
+  } catch (const EnvironmentError&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
+}
+
 }  // namespace
 
 Executor::Executor(std::vector<Parameter> parameters, ExecutorOptions options)
@@ -58,8 +87,14 @@ Executor::Executor(std::vector<Parameter> parameters, ExecutorOptions options)
   const auto floating = options_.precision == Precision::fp64 ? at::kDouble : at::kFloat;
   std::vector<SgdParameter> trained;
   for (auto& parameter : parameters_) {
+    if (parameter.value.is_floating_point()) parameter.value = parameter.value.to(floating);
+  }
+  if (options_.group) {
+    communicator_ = options_.group->communicator(device_);
+    share_state();
+  }
+  for (auto& parameter : parameters_) {
     auto& value = parameter.value;
-    if (value.is_floating_point()) value = value.to(floating);
     value = to_device(value);
     if (value.dim() == 4) value = value.contiguous(channels_last);
     if (options_.ema_decay) ema_.push_back(value.clone());
@@ -215,6 +250,12 @@ BatchResult Executor::train_step(size_t plan_index, const at::Tensor& images, co
   const auto lock = prepare_thread();
   const auto& plan = plans_.at(plan_index);
   TORCH_CHECK(!pending_ || pending_->plan == plan_index, "internal: gradients of another plan are pending");
+  if (options_.group) {
+    if (!reducer_) {
+      reducer_ = std::make_unique<Reducer>(reduced_parameters(plan), communicator_, options_.group->clock());
+    }
+    reducer_->check();
+  }
   if (!pending_) {
     pending_ = Pending{plan_index, run_weights(plan), {}, 0};
     for (const auto slot : plan.boundaries) {
@@ -237,13 +278,19 @@ BatchResult Executor::train_step(size_t plan_index, const at::Tensor& images, co
   slots.clear();
   if (options_.check_finite && !std::isfinite(result.loss)) {
     before->restore();
-    throw Diverged("loss is not finite");
+    if (!reducer_) throw Diverged("loss is not finite");
+    accumulated_ = std::max(accumulated_, Outcome::diverged);
+  }
+  if (accumulated_ != Outcome::good) {
+    if (!update) return result;
+    tell_others(std::exchange(accumulated_, Outcome::good));
   }
 
   pending_->scale += gradient_scale;
   if (gradient_scale != 1) loss = loss * gradient_scale;
   // A penalty on the weights belongs to the update, not to each of its batches.
   if (update && penalty.defined()) loss = loss + penalty * pending_->scale;
+  if (update && reducer_) reducer_->begin();
   loss.backward();
   if (!update) return result;
 
@@ -253,16 +300,104 @@ BatchResult Executor::train_step(size_t plan_index, const at::Tensor& images, co
     roots.push_back(pending_->weights[plan.boundaries[i]]);
     gradients.push_back(pending_->leaves[i].grad());
   }
+  if (reducer_) reducer_->begin_late();
   if (!roots.empty()) torch::autograd::backward(roots, gradients);
+  if (reducer_) {
+    std::string ranks;
+    const auto outcome = reducer_->finish(ranks);
+    if (outcome != Outcome::good && before) before->restore();
+    throw_outcome(outcome, ranks);
+  }
   pending_.reset();
   sgd_->step(learning_rate);
   if (options_.ema_decay) update_average();
   return result;
 } catch (...) {
+  const bool is_common = is_common_failure();
+  if (reducer_ && !is_common && update) {
+    try {
+      tell_others(Outcome::failed);
+    } catch (const std::exception&) {
+      // This process's own failure is the one to report.
+    }
+  } else if (reducer_ && !is_common) {
+    accumulated_ = Outcome::failed;
+  }
   // Half a gradient is none.
   pending_.reset();
   for (auto& parameter : parameters_) parameter.value.mutable_grad().reset();
   throw;
+}
+
+void Executor::tell_others(Outcome outcome) {
+  std::string ranks;
+  throw_outcome(reducer_->give_up(outcome, ranks), ranks);
+}
+
+void Executor::share_state() {
+  std::string layout;
+  for (const auto& parameter : parameters_) layout += parameter.name + " " + c10::str(parameter.value.sizes()) + "\n";
+  const double digest = static_cast<double>(std::hash<std::string>()(layout) >> 12);  // exact in a double
+  // Equal in all processes where it is rank 0's in each.
+  auto first = at::full({1}, digest, at::kDouble);
+  communicator_->broadcast(first, 0);
+  auto strangers = at::full({1}, first.item<double>() == digest ? 0. : 1., at::kDouble);
+  communicator_->all_reduce(strangers);
+  if (strangers.item<double>() > 0) throw std::invalid_argument("the processes of the group load different graphs");
+
+  // A few large messages instead of one per tensor.
+  constexpr int64_t most = 1 << 23;  // values
+  for (const bool floating : {true, false}) {
+    std::vector<at::Tensor> part;
+    int64_t count = 0;
+    const auto send = [&] {
+      if (part.empty()) return;
+      std::vector<at::Tensor> flat;
+      for (const auto& value : part) flat.push_back(value.reshape(-1));
+      const auto message = at::cat(flat);
+      communicator_->broadcast(message, 0);
+      int64_t offset = 0;
+      for (auto& value : part) {
+        value.copy_(message.narrow(0, offset, value.numel()).view_as(value));
+        offset += value.numel();
+      }
+      part.clear(), count = 0;
+    };
+    for (const auto& parameter : parameters_) {
+      if (parameter.value.is_floating_point() != floating) continue;
+      part.push_back(parameter.value);
+      if ((count += parameter.value.numel()) >= most) send();
+    }
+    send();
+  }
+}
+
+// Those that the loss depends on.
+std::vector<ReducedParameter> Executor::reduced_parameters(const Plan& plan) const {
+  const auto mark = [&](const std::vector<const std::vector<Step>*>& phases, std::vector<bool>& needed) {
+    for (const auto* steps : phases) {
+      for (auto step = steps->rbegin(); step != steps->rend(); ++step) {
+        if (!needed[step->output] || step->kind == StepKind::detach) continue;
+        for (const auto input : step->inputs) needed[input] = true;
+        for (const auto& branch : step->branches) {
+          for (const auto input : {branch.x, branch.gamma, branch.beta}) {
+            if (input >= 0) needed[input] = true;
+          }
+        }
+      }
+    }
+  };
+  std::vector<bool> used(plan.slots), late(plan.slots);
+  for (const auto& output : plan.outputs) used[output.slot] = !output.weight || options_.penalty_weight != 0;
+  mark({&plan.penalties, &plan.activations, &plan.weights}, used);
+  for (const auto slot : plan.boundaries) late[slot] = used[slot];
+  mark({&plan.weights}, late);
+  std::vector<ReducedParameter> result;
+  for (size_t i = 0; i < parameters_.size(); i++) {
+    const auto slot = plan.parameter_slots[i];
+    if (parameters_[i].trainable && slot >= 0 && used[slot]) result.push_back({parameters_[i].value, late[slot]});
+  }
+  return result;
 }
 
 void Executor::update_average() {
@@ -393,6 +528,7 @@ void Executor::restore(const std::optional<NamedTensors>& state, const std::opti
     }
   }
   pending_.reset();
+  accumulated_ = Outcome::good;
   for (auto& parameter : parameters_) parameter.value.mutable_grad().reset();
   forget_weights();
 }

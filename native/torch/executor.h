@@ -10,8 +10,10 @@
 
 #include <ATen/ATen.h>
 
+#include "group.h"
 #include "optimizer.h"
 #include "plan.h"
+#include "reducer.h"
 
 namespace repkit {
 
@@ -36,6 +38,8 @@ struct ExecutorOptions {
   double auxiliary_weight = 0.1;
   double penalty_weight = 0;
   std::optional<double> ema_decay;
+  // Trains together with the other processes' executors.
+  std::shared_ptr<Group> group;
 };
 
 struct BatchResult {
@@ -118,6 +122,11 @@ class Executor {
   at::Tensor training_loss(const Plan& plan, const Slots& slots, const at::Tensor& labels) const;
   void forget_weights() { weight_cache_.reset(); }
   void update_average();
+  // Every process begins with the state of rank 0.
+  void share_state();
+  std::vector<ReducedParameter> reduced_parameters(const Plan& plan) const;
+  // The others learn what became of a step that ends without an update, and wait for it no longer.
+  void tell_others(Outcome outcome);
 
   std::vector<Parameter> parameters_;
   std::vector<at::Tensor> ema_;
@@ -135,6 +144,10 @@ class Executor {
     double scale = 0;                // sum of the batches' gradient scales
   };
   std::optional<Pending> pending_;
+  // Of training in a group. What went wrong in batches before the update comes out with it, in all processes.
+  std::shared_ptr<Communicator> communicator_;
+  std::unique_ptr<Reducer> reducer_;
+  Outcome accumulated_ = Outcome::good;
 };
 
 // Counts labels that are the highest logit, and among the five highest; ties go to the lower class.

@@ -3,7 +3,7 @@ import { CommanderError } from "commander";
 
 import { EXIT_CODES, RepkitError } from "../errors.js";
 import { oneLine, program } from "./program.js";
-import { listenToSignals, SIGNAL_CODES, StoppedBySignal } from "./signals.js";
+import { listenToSignals, Reported, SIGNAL_CODES, StoppedBySignal } from "./signals.js";
 
 /** Runs one command line (without node and script). Returns the exit code of docs/cli.md. */
 export async function main(argv: readonly string[]): Promise<number> {
@@ -32,6 +32,7 @@ function report(error: unknown): number {
     process.stderr.write(isList ? `error: ${error.message}\n` : oneLine(`error: ${error.message}`));
     return error.exitCode;
   }
+  if (error instanceof Reported) return error.exitCode;
   if (error instanceof StoppedBySignal) return SIGNAL_CODES[error.signal];
   const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
   process.stderr.write(`internal error: ${message}\n`);

@@ -42,3 +42,14 @@ export class StoppedBySignal extends Error {
     this.signal = signal;
   }
 }
+
+/** The work failed, and somebody else tells people of it; the process reports the exit code. */
+export class Reported extends Error {
+  readonly exitCode: number;
+
+  constructor(exitCode: number) {
+    super(`ended with exit code ${exitCode}`);
+    this.name = "Reported";
+    this.exitCode = exitCode;
+  }
+}

@@ -73,6 +73,15 @@ export async function trainingProgress(
   };
 }
 
+/** Of a process that does not lead: what it has to say in particular. */
+export function followerProgress(
+  { quiet }: Pick<CommonOptions, "quiet">,
+  stderr: Pick<NodeJS.WriteStream, "write"> = process.stderr,
+): TrainingObserver {
+  if (quiet === true) return SILENT_OBSERVER;
+  return { ...SILENT_OBSERVER, message: (text) => void stderr.write(`${text}\n`) };
+}
+
 function stepFacts({ loss, acc1, imagesPerSecond, dataSeconds, stepSeconds }: StepDone): string {
   const wait = stepSeconds > 0 ? (100 * dataSeconds) / stepSeconds : 0;
   return (

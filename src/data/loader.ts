@@ -219,7 +219,9 @@ export class Loader {
     const path = `${this.#options.folder.files.root}/${first.path}`;
     if (this.#options.onBadImage !== "skip") throw new ImageFailure(path, first.kind, first.reason);
     // What is left over at the end may be a single image; a whole batch means that something else is wrong.
-    if (bad.length === all.length && all.length === this.#capacity) {
+    // One process's part of it may be a single image too: there the batch is for whoever knows all parts.
+    const isWhole = all.length === this.#capacity && (this.#options.worldSize ?? 1) === 1;
+    if (bad.length === all.length && isWhole) {
       throw fileError(
         path,
         `${first.reason}; none of the ${all.length} images of a batch can be read`,

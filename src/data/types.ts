@@ -62,7 +62,10 @@ export type ImageFailureKind =
   | "too-large" // more pixels than are safe to decode
   | "unsupported"; // a known format in a variant that cannot be decoded
 
-/** The last one of an evaluation may be empty, where none of its images could be read. */
+/**
+ * The last one of an evaluation may be empty, where none of its images could be read; so may any
+ * process's part of a batch.
+ */
 export interface ImageBatch {
   /** count x size x size x 3 bytes, valid until `release`. */
   readonly images: { readonly shape: readonly number[]; readonly data: Uint8Array };

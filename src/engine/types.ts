@@ -23,6 +23,76 @@ export interface Engine {
    * have, `environment` for a device that is not there.
    */
   load(graph: Graph, state: StateSource, options?: LoadOptions): Promise<Executable>;
+  /**
+   * Joins the other processes of a training job; resolves when all are there. Missing where the engine
+   * cannot. Throws RepkitErrors: `usage` where the processes disagree on their number or ranks,
+   * `environment` for what is not there in time (ranks are named) or that the library was built without.
+   */
+  connect?(options: ProcessGroupOptions): Promise<ProcessGroup>;
+}
+
+export type Backend = "gloo" | "nccl";
+
+export interface ProcessGroupOptions {
+  /** `tcp://HOST:PORT`, where rank 0 listens and the others find it; an IPv6 address in brackets. */
+  readonly url: string;
+  /** From 0. */
+  readonly rank: number;
+  readonly worldSize: number;
+  /** What adds up gradients. Default: `gloo`; `nccl` needs executables on CUDA devices. */
+  readonly backend?: Backend;
+  /** For the others to come. */
+  readonly timeoutSeconds: number;
+  /** For the others to do their part of a sum, a broadcast, a barrier or a step. Default: `timeoutSeconds`. */
+  readonly collectiveTimeoutSeconds?: number;
+  /** Network interface. Default: `$GLOO_SOCKET_IFNAME`, else the one that reaches `url`. */
+  readonly interface?: string;
+}
+
+/**
+ * The processes of a job. Collectives run in the order of the calls, which must be the same in all
+ * processes; they do not disturb the steps of executables, which have connections of their own. Where
+ * another process ends or is late, they reject with `environment` errors, as do all later ones.
+ */
+export interface ProcessGroup {
+  readonly rank: number;
+  readonly worldSize: number;
+  readonly backend: Backend;
+  /** Replaces the numbers by their sums over the processes, bit for bit the same in all. */
+  allReduce(values: Float64Array): Promise<Float64Array>;
+  /** Replaces the bytes, as many in every process, by those of `root`. */
+  broadcast(bytes: Uint8Array, root?: number): Promise<Uint8Array>;
+  /** Resolves once all processes have called it. */
+  barrier(): Promise<void>;
+  /** Works beside collectives, and while one hangs. */
+  readonly store: ProcessStore;
+  statistics(): CommunicationStatistics;
+  /**
+   * Ends what is under way, with `environment` errors. Executables that use the group train no more. Where
+   * rank 0 closes, the store goes.
+   */
+  close(): Promise<void>;
+}
+
+/** Texts that all processes see, kept by rank 0's. Rejects with `environment` errors where that is gone. */
+export interface ProcessStore {
+  set(key: string, value: string): Promise<void>;
+  /** Undefined where nobody has set it; does not wait. */
+  get(key: string): Promise<string | undefined>;
+  /** Adds to a counter, which begins at 0, and returns what it comes to. */
+  add(key: string, amount: number): Promise<number>;
+}
+
+/** Of the gradients of all steps so far. */
+export interface CommunicationStatistics {
+  readonly steps: number;
+  readonly buckets: number;
+  /** Of gradients that were averaged; a ring sends 2 (W - 1) / W times as many from each of W processes. */
+  readonly bytes: number;
+  /** While at least one bucket was under way. */
+  readonly communicationSeconds: number;
+  /** Of these, those that steps waited for at their end; the others were hidden by computing. */
+  readonly waitedSeconds: number;
 }
 
 export interface LoadOptions {
@@ -38,6 +108,14 @@ export interface LoadOptions {
   readonly checkFinite?: boolean;
   /** Needed by `trainStep` alone. */
   readonly training?: TrainingOptions;
+  /**
+   * Trains together with the executables that the other processes load, all at the same time and in the
+   * same order. They begin with rank 0's state, and update with the mean of the processes' gradients, which
+   * come together while backward still runs; what is accumulated (`update: false`) comes with the update.
+   * Where one process's loss is not finite, or its step fails, all fail before the update. Statistics of
+   * batch norms stay each process's own. `evaluate`, `state` and `restore` know nothing of the others.
+   */
+  readonly group?: ProcessGroup;
 }
 
 /**

@@ -29,13 +29,33 @@ export interface EvaluateOptions {
   readonly onProgress?: (images: number) => void;
 }
 
+/** Over images: their number, their cross-entropies, and those that were right. */
+export type EvaluationSums = readonly [images: number, loss: number, top1: number, top5: number];
+
+/** The part of an evaluation that is one process's, where several share it. */
+export interface EvaluationShare {
+  readonly rank: number;
+  readonly worldSize: number;
+  /** Adds up numbers over the processes; each gets the sums. */
+  sum(values: readonly number[]): Promise<readonly number[]>;
+}
+
 /** Runs the model in evaluation mode on all batches. Without any image the means are NaN. */
 export async function evaluate(
   evaluator: Evaluator,
   batches: AsyncIterable<EvaluationBatch>,
-  { onProgress }: EvaluateOptions = {},
+  options: EvaluateOptions = {},
 ): Promise<Evaluation> {
   const started = performance.now();
+  return evaluationOf(await evaluationSums(evaluator, batches, options), started);
+}
+
+/** `evaluate` of one process's batches, before the sums of all are made means. */
+export async function evaluationSums(
+  evaluator: Evaluator,
+  batches: AsyncIterable<EvaluationBatch>,
+  { onProgress }: EvaluateOptions = {},
+): Promise<EvaluationSums> {
   let [images, loss, top1, top5] = [0, 0, 0, 0];
   for await (const batch of batches) {
     const count = batch.labels.length;
@@ -51,6 +71,14 @@ export async function evaluate(
     }
     onProgress?.(images);
   }
+  return [images, loss, top1, top5];
+}
+
+/** `started`: when, by `performance.now()`. */
+export function evaluationOf(
+  [images, loss, top1, top5]: EvaluationSums,
+  started: number,
+): Evaluation {
   return {
     loss: loss / images,
     acc1: (100 * top1) / images,

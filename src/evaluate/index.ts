@@ -4,6 +4,7 @@ export {
   type EvaluateOptions,
   type Evaluation,
   type EvaluationBatch,
+  type EvaluationShare,
   type Evaluator,
 } from "./evaluate.js";
 export type { ModelChoice } from "./model.js";

@@ -3,7 +3,7 @@ import { type BadImage, type EvaluationView, type ImageBatch, Loader } from "../
 import type { Engine, LoadOptions } from "../engine/types.js";
 import { usageError } from "../errors.js";
 import type { Model } from "../zoo/index.js";
-import { evaluate, type Evaluation } from "./evaluate.js";
+import { type Evaluation, evaluationOf, type EvaluationShare, evaluationSums } from "./evaluate.js";
 import { openTestFolder } from "./folder.js";
 import { checkLogitsFile, LogitsRecorder } from "./logits.js";
 import { type ModelChoice, openModel } from "./model.js";
@@ -28,6 +28,8 @@ export interface TestOptions extends ModelChoice {
   /** Told the images found so far, while the folder is scanned. */
   readonly onScan?: (files: number) => void;
   readonly onProgress: (done: number, total: number) => void;
+  /** Where several processes share the images; each is told of the images that it skips itself. */
+  readonly share?: EvaluationShare | undefined;
 }
 
 export interface TestResult extends Evaluation {
@@ -43,7 +45,7 @@ export interface TestResult extends Evaluation {
 const MAX_BATCH_BYTES = 2 ** 31;
 
 export async function testCheckpoint(options: TestOptions): Promise<TestResult> {
-  const { logits, batchSize } = options;
+  const { logits, batchSize, share } = options;
   const { checkpoint, view } = openModel(options);
   try {
     const { model, state, metadata, notes } = checkpoint;
@@ -69,6 +71,7 @@ export async function testCheckpoint(options: TestOptions): Promise<TestResult> 
     const loader = new Loader({
       ...{ folder, view, batchSize, shuffle: false, workers: options.workers },
       onBadImage: options.onBadImage,
+      ...(share === undefined ? {} : { rank: share.rank, worldSize: share.worldSize }),
       read: { lenient: options.lenient },
     });
     const skipped: BadImage[] = [];
@@ -77,11 +80,15 @@ export async function testCheckpoint(options: TestOptions): Promise<TestResult> 
         skipped.push(image);
         options.onSkipped(image);
       });
-      const evaluation = await evaluate(recorder ?? executable, batches, {
+      const started = performance.now();
+      const sums = await evaluationSums(recorder ?? executable, batches, {
         onProgress: (done) => {
-          options.onProgress(done + skipped.length, size.images);
+          const all = (done + skipped.length) * (share?.worldSize ?? 1);
+          options.onProgress(Math.min(all, size.images), size.images);
         },
       });
+      const [images = 0, loss = 0, top1 = 0, top5 = 0] = (await share?.sum(sums)) ?? sums;
+      const evaluation = evaluationOf([images, loss, top1, top5], started);
       if (logits !== undefined) recorder?.write(logits);
       return { ...evaluation, model, view, engine, folder: folder.root, skipped };
     } finally {

@@ -49,7 +49,7 @@ const NEEDS: readonly Need[] = [
     need: "--mixup and --cutmix",
   },
   {
-    settings: ["rank", "dist-url", "dist-backend"],
+    settings: ["rank", "dist-url", "dist-backend", "dist-timeout"],
     isMet: (s) =>
       s["dist-url"] === "env://" ||
       s["multiprocessing-distributed"] ||
@@ -86,9 +86,14 @@ export function checkConfig(config: TrainConfig): void {
   if (config.insertBn && config.pretrained === null) {
     throw usageError("--insert-bn: needs converted weights to start from; add --pretrained");
   }
-  const nproc = distributed?.nproc ?? 1;
-  if (batchSize % nproc !== 0) {
+  const { nproc, localSize = 1 } = distributed ?? {};
+  if (batchSize % (nproc ?? 1) !== 0) {
     throw usageError(`--batch-size ${batchSize}: expected a multiple of --nproc ${nproc}`);
+  }
+  if (batchSize % localSize !== 0) {
+    throw usageError(
+      `--batch-size ${batchSize}: expected a multiple of this node's processes, LOCAL_WORLD_SIZE ${localSize}`,
+    );
   }
   if (distributed?.backend === "nccl" && config.device === "cpu") {
     throw usageError("--dist-backend nccl: needs GPUs; with --device cpu use gloo");

@@ -104,13 +104,21 @@ export interface WarmupConfig {
 }
 
 export interface DistributedConfig {
-  /** Nodes, and which of them this is, from 0. Where `nproc` is 1, a node is one process. */
+  /** Nodes, and which of them this is, from 0; processes, where something else starts them. */
   readonly worldSize: number;
   readonly rank: number;
+  /**
+   * Where something else starts the processes: how many of them are on this node, and which of those
+   * this is. Otherwise 1 and 0.
+   */
+  readonly localSize: number;
+  readonly localRank: number;
   /** Processes to start on this node; null: one for each GPU. */
   readonly nproc: number | null;
   /** `tcp://HOST:PORT` of rank 0; null: a free port of this machine. */
   readonly url: string | null;
   /** Null: nccl on GPUs, gloo on CPUs. */
   readonly backend: "gloo" | "nccl" | null;
+  /** The job ends when a process has been silent, or kept the others waiting, for so many seconds. */
+  readonly timeoutSeconds: number;
 }

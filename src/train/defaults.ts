@@ -45,6 +45,7 @@ export const DEFAULTS = {
   deterministic: false, // CPUs always are
   seed: 0,
   "multiprocessing-distributed": false,
+  "dist-timeout": 180, // seconds; half of it is longer than a checkpoint takes to be written
   "print-freq": 10, // steps
   "save-every-steps": 0, // 0: after each epoch alone
   keep: 0, // older checkpoints beside the last and the best

@@ -11,6 +11,7 @@ import {
 import { usageError } from "../errors.js";
 import type { Closing } from "./closing.js";
 import type { TrainConfig } from "./config.js";
+import type { Team } from "./distributed/team.js";
 
 export interface Folders {
   readonly train: ImageFolder;
@@ -48,27 +49,50 @@ export function classNames(
   return classes.length === numClasses ? classes : undefined;
 }
 
-export type Loaders = ReturnType<typeof openLoaders>;
+export interface Loaders {
+  /** This process's part of each batch. */
+  readonly train: Loader;
+  readonly val: Loader;
+  /** Opens one that has all of each batch, which is as large as this process's part. */
+  whole(half: "train" | "val"): Loader;
+}
 
-export function openLoaders(config: TrainConfig, { train, val }: Folders, closing: Closing) {
+export function openLoaders(
+  config: TrainConfig,
+  folders: Folders,
+  closing: Closing,
+  team: Team,
+): Loaders {
   const { workers, seed, onBadImage, lenient, exifOrientation, resize, imgSize } = config;
   const common = { workers, seed, onBadImage, read: { lenient, exifOrientation, resize } };
-  const open = (folder: ImageFolder, view: View, batchSize: number) => {
-    const shuffle = view.kind === "training";
-    const mixing = shuffle ? (config.mixing ?? undefined) : undefined;
-    const options = { ...common, folder, view, batchSize, shuffle, mixing };
-    return closing.add(new Loader(options), (loader) => loader.close());
+  const { augment, valResize } = config;
+  const views = {
+    train: { kind: "training", size: imgSize, ...RANDOM_RESIZED_CROP, augment },
+    val: { kind: "evaluation", resize: valResize, crop: imgSize },
+  } as const satisfies Record<"train" | "val", View>;
+  // Over all nodes.
+  const sizes = {
+    train: config.batchSize * team.nodes,
+    val: config.valBatchSize * team.nodes,
   };
-  const count = train.files.length;
-  if (config.batchSize > count) {
+  const { train } = folders;
+  if (sizes.train > train.files.length) {
+    const several = team.nodes === 1 ? "" : ` on each of ${team.nodes} nodes`;
     throw usageError(
-      `--batch-size: expected at most the ${count} images of ${train.root}, received ${config.batchSize}`,
+      `--batch-size: expected at most the ${train.files.length} images of ${train.root}, received ${config.batchSize}${several}`,
     );
   }
-  const { augment, valResize, valBatchSize } = config;
-  const trainingView: View = { kind: "training", size: imgSize, ...RANDOM_RESIZED_CROP, augment };
+  const open = (half: "train" | "val", rank: number, worldSize: number, batchSize: number) => {
+    const shuffle = half === "train";
+    const mixing = shuffle ? (config.mixing ?? undefined) : undefined;
+    const options = { ...common, folder: folders[half], view: views[half], shuffle, mixing };
+    const loader = new Loader({ ...options, batchSize, rank, worldSize });
+    return closing.add(loader, () => loader.close());
+  };
+  const { rank, worldSize } = team;
   return {
-    train: open(train, trainingView, config.batchSize),
-    val: open(val, { kind: "evaluation", resize: valResize, crop: imgSize }, valBatchSize),
+    train: open("train", rank, worldSize, sizes.train),
+    val: open("val", rank, worldSize, sizes.val),
+    whole: (half) => open(half, 0, 1, Math.ceil(sizes[half] / worldSize)),
   };
 }

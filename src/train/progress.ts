@@ -1,6 +1,5 @@
 /** How far a training run has come: all that a resumed run needs besides the engine's state. */
-import type { BatchResult } from "../engine/types.js";
-import type { TrainingBatch } from "./data.js";
+import type { StepTotals } from "./distributed/step.js";
 
 export interface Progress {
   /** Epochs done, their validation included. */
@@ -32,16 +31,12 @@ export function beginning(stepsPerEpoch: number, startEpoch: number): Progress {
   return { epoch: startEpoch, step, sums: NO_SUMS, seconds: 0, best: undefined };
 }
 
-export function plus(
-  sums: EpochSums,
-  batch: Pick<TrainingBatch, "count" | "bad">,
-  result: BatchResult,
-): EpochSums {
+export function plus(sums: EpochSums, step: StepTotals): EpochSums {
   return {
-    images: sums.images + batch.count,
-    loss: sums.loss + result.loss * batch.count,
-    top1: sums.top1 + result.top1,
-    top5: sums.top5 + result.top5,
-    bad: sums.bad + batch.bad.length,
+    images: sums.images + step.images,
+    loss: sums.loss + step.loss * step.images,
+    top1: sums.top1 + step.top1,
+    top5: sums.top5 + step.top5,
+    bad: sums.bad + step.bad,
   };
 }

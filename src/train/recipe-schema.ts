@@ -112,6 +112,7 @@ export const SETTINGS = {
     "tcp://HOST:PORT or env://",
   ),
   "dist-backend": oneOf(["gloo", "nccl"]),
+  "dist-timeout": whole(1, 86_400),
   "multiprocessing-distributed": flag,
   nproc: whole(1, 1024),
 

@@ -9,7 +9,7 @@ import { architecture } from "../zoo/index.js";
 import { checkAgreement, checkConfig, checkEffect } from "./config-checks.js";
 import type { ScheduleConfig, TrainConfig } from "./config.js";
 import { DEFAULTS, referenceDefaults, type Settings } from "./defaults.js";
-import { distributedConfig } from "./distributed-config.js";
+import { distributedConfig } from "./distributed/config.js";
 import type { Recipe, SettingName } from "./recipe-schema.js";
 
 export interface Sources {

@@ -29,7 +29,7 @@ export function previousRun(
 }
 
 /** Settings that change how a run goes on, but not what comes out of it. */
-const FREE: ReadonlySet<string> = new Set<keyof TrainConfig>([
+export const FREE: ReadonlySet<string> = new Set<keyof TrainConfig>([
   ...(["data", "workers", "valBatchSize", "engine", "device", "threads", "distributed"] as const),
   ...(["out", "tag", "printFreq", "saveEverySteps", "keep", "maxSteps", "pretrained"] as const),
 ]);

@@ -1,9 +1,13 @@
 /** The training loop: epochs of steps, validation, checkpoints. Nothing is lost whenever it ends. */
-import type { BatchResult, Executable } from "../engine/types.js";
+import type { Executable } from "../engine/types.js";
 import { RepkitError } from "../errors.js";
-import { evaluate, type Evaluation } from "../evaluate/evaluate.js";
+import { type Evaluation, evaluationOf, evaluationSums } from "../evaluate/evaluate.js";
 import type { TrainConfig } from "./config.js";
 import type { TrainingBatch, TrainingData, ValidationData } from "./data.js";
+import { PeerFailure } from "./distributed/failure.js";
+import { shareBuffers } from "./distributed/shared-state.js";
+import { stepTogether, type StepTotals } from "./distributed/step.js";
+import { ALONE, type Team } from "./distributed/team.js";
 import { NO_SUMS, plus, type Progress } from "./progress.js";
 import type { MetricsFile, RunDirectory, TrainingObserver } from "./run/index.js";
 import { type LearningRate, learningRate } from "./schedule.js";
@@ -12,8 +16,11 @@ import { type RunIdentity, saveTraining } from "./training-checkpoint.js";
 export interface TrainerParts {
   readonly config: Pick<
     TrainConfig,
-    "epochs" | "lr" | "schedule" | "maxSteps" | "printFreq" | "saveEverySteps" | "keep"
+    | ("epochs" | "lr" | "schedule" | "maxSteps" | "onBadImage")
+    | ("printFreq" | "saveEverySteps" | "keep")
   >;
+  /** Default: this process alone. */
+  readonly team?: Team;
   readonly identity: RunIdentity;
   readonly executable: Executable;
   /** Runs the averaged weights, where they are kept: then those are validated, and are the best. */
@@ -21,12 +28,17 @@ export interface TrainerParts {
   readonly data: TrainingData;
   /** Undefined: nothing is validated, and the last checkpoint is the best. */
   readonly validation: ValidationData | undefined;
-  readonly directory: RunDirectory;
-  readonly metrics: MetricsFile;
+  /** Undefined in processes that do not lead: they write nothing. */
+  readonly files: RunFiles | undefined;
   readonly observer: TrainingObserver;
   readonly start: Progress;
   /** After each epoch: the report is due. */
   readonly onEpoch?: () => void;
+}
+
+export interface RunFiles {
+  readonly directory: RunDirectory;
+  readonly metrics: MetricsFile;
 }
 
 export interface Outcome {
@@ -42,6 +54,7 @@ const EXPLODED = 1e4;
 
 /**
  * Trains to the end, or until `stop` aborts: then the step in hand is finished and everything saved.
+ * Where several processes train, one that is to stop stops them all, after the same step.
  * @throws RepkitError "diverged" where the loss is not finite or explodes
  */
 export async function runTraining(parts: TrainerParts, stop: AbortSignal): Promise<Outcome> {
@@ -50,7 +63,10 @@ export async function runTraining(parts: TrainerParts, stop: AbortSignal): Promi
 
 class Trainer {
   readonly #parts: TrainerParts;
+  readonly #team: Team;
   readonly #stop: AbortSignal;
+  /** Whether all processes have agreed to stop. */
+  #stopAgreed = false;
   readonly #rate: LearningRate;
   #progress: Progress;
   /** Step of the last checkpoint; -1: none. */
@@ -63,6 +79,7 @@ class Trainer {
   constructor(parts: TrainerParts, stop: AbortSignal) {
     const { config, data, start } = parts;
     this.#parts = parts;
+    this.#team = parts.team ?? ALONE;
     this.#stop = stop;
     this.#progress = start;
     const length = { epochs: config.epochs, stepsPerEpoch: data.stepsPerEpoch };
@@ -77,7 +94,7 @@ class Trainer {
       if (this.#stepInEpoch() < this.#parts.data.stepsPerEpoch) break;
       if (!(await this.#finishEpoch())) break;
     }
-    const stopped = this.#stop.aborted && this.#progress.epoch < config.epochs;
+    const stopped = this.#isStopping() && this.#progress.epoch < config.epochs;
     if (this.#saved !== this.#progress.step || stopped) await this.#save();
     return { stopped, progress: this.#progress, evaluation: this.#evaluation };
   }
@@ -89,7 +106,15 @@ class Trainer {
 
   #isOver(): boolean {
     const { maxSteps } = this.#parts.config;
-    return this.#stop.aborted || (maxSteps !== null && this.#progress.step >= maxSteps);
+    return this.#isStopping() || (maxSteps !== null && this.#progress.step >= maxSteps);
+  }
+
+  #isStopping(): boolean {
+    return this.#stopAgreed || (this.#isAlone && this.#stop.aborted);
+  }
+
+  get #isAlone(): boolean {
+    return this.#team.worldSize === 1;
   }
 
   #stepInEpoch(): number {
@@ -98,18 +123,24 @@ class Trainer {
 
   /** The rest of an epoch's steps. */
   async #steps(): Promise<void> {
-    const { config, data, observer } = this.#parts;
+    const { config, data, executable, observer } = this.#parts;
     const from = this.#stepInEpoch();
     const { epoch } = this.#progress;
     const steps = data.stepsPerEpoch;
     observer.epochStarted({ epoch: epoch + 1, epochs: config.epochs, steps, done: from });
     this.#resetWindow();
+    // Those who are in a step already need this process's part of it: a stop waits until it is done.
+    const signal = this.#isAlone ? this.#stop : this.#team.signal;
+    this.#isWaiting();
     try {
-      for await (const batch of data.epoch(epoch, { from, signal: this.#stop })) {
+      for await (const batch of data.epoch(epoch, { from, signal })) {
         await this.#step(batch);
+        this.#isWaiting();
         const { saveEverySteps } = config;
-        if (saveEverySteps !== null && this.#progress.step % saveEverySteps === 0)
+        if (saveEverySteps !== null && this.#progress.step % saveEverySteps === 0) {
+          await this.#shareBuffers(executable);
           await this.#save();
+        }
         if (this.#isOver()) return;
       }
     } catch (error) {
@@ -118,41 +149,50 @@ class Trainer {
     }
   }
 
+  #isWaiting(): void {
+    this.#team.at(`waiting for the images of step ${this.#progress.step + 1}`);
+  }
+
   async #step(batch: TrainingBatch): Promise<void> {
     const { executable, observer, config } = this.#parts;
     const lr = this.#rate(this.#progress.step);
     const started = performance.now();
-    let result: BatchResult;
+    this.#team.at(`in step ${this.#progress.step + 1}`);
+    let totals: StepTotals;
     try {
-      result = await executable.trainStep(batch, { learningRate: lr });
+      totals = await stepTogether(this.#team, executable, batch, {
+        ...{ learningRate: lr, mayLackImages: config.onBadImage === "skip" },
+        isToStop: () => this.#stop.aborted,
+      });
     } catch (error) {
       if (error instanceof RepkitError && error.kind === "diverged") throw this.#diverged(NaN, lr);
       throw error;
     } finally {
       batch.release();
     }
-    if (!(result.loss < EXPLODED)) throw this.#diverged(result.loss, lr);
+    if (!(totals.loss < EXPLODED)) throw this.#diverged(totals.loss, lr);
+    this.#stopAgreed ||= totals.isToStop;
     const { step, sums } = this.#progress;
     this.#progress = {
       ...this.#progress,
       step: step + 1,
-      sums: plus(sums, batch, result),
+      sums: plus(sums, totals),
       seconds: (performance.now() - this.#epochStarted) / 1000,
     };
     for (const { path, reason } of batch.bad) observer.message(`skipped ${path}: ${reason}`);
-    this.#window.images += batch.count;
+    this.#window.images += totals.images;
     this.#window.steps++;
     this.#window.waitSeconds += batch.waitSeconds;
     observer.step({
       step: this.#stepInEpoch(),
-      ...{ loss: result.loss, lr },
-      acc1: (100 * result.top1) / batch.count,
-      acc5: (100 * result.top5) / batch.count,
+      ...{ loss: totals.loss, lr },
+      acc1: (100 * totals.top1) / totals.images,
+      acc5: (100 * totals.top5) / totals.images,
       imagesPerSecond: this.#imagesPerSecond(),
       stepSeconds: (performance.now() - started) / 1000 + batch.waitSeconds,
       dataSeconds: batch.waitSeconds,
     });
-    if (this.#progress.step % config.printFreq === 0) this.#record(batch, result, lr);
+    if (this.#progress.step % config.printFreq === 0) this.#record(totals, lr);
   }
 
   #imagesPerSecond(): number {
@@ -164,13 +204,13 @@ class Trainer {
   }
 
   /** A line of metrics.jsonl: loss and accuracy of this step, times since the line before. */
-  #record({ count }: TrainingBatch, { loss, top1, top5 }: BatchResult, lr: number): void {
+  #record({ images, loss, top1, top5 }: StepTotals, lr: number): void {
     const { steps, waitSeconds, started } = this.#window;
-    this.#parts.metrics.append({
+    this.#parts.files?.metrics.append({
       kind: "step",
       epoch: this.#progress.epoch + 1,
       step: this.#progress.step,
-      ...{ loss, acc1: (100 * top1) / count, acc5: (100 * top5) / count, lr },
+      ...{ loss, acc1: (100 * top1) / images, acc5: (100 * top5) / images, lr },
       images_per_second: this.#imagesPerSecond(),
       data_seconds: waitSeconds / steps,
       step_seconds: (performance.now() - started) / 1000 / steps,
@@ -180,14 +220,9 @@ class Trainer {
 
   /** Validates and saves; false where it was stopped before the validation was done. */
   async #finishEpoch(): Promise<boolean> {
-    const { averaged, data, directory, metrics, observer, config } = this.#parts;
-    let evaluation: Evaluation | undefined;
-    try {
-      evaluation = await this.#validate();
-    } catch (error) {
-      if (this.#stop.aborted && error === this.#stop.reason) return false;
-      throw error;
-    }
+    const { averaged, data, files, observer, config } = this.#parts;
+    const evaluation = await this.#validate();
+    if (evaluation === "interrupted") return false;
     this.#evaluation = evaluation;
     const { epoch: done, sums, best, step } = this.#progress;
     const epoch = done + 1;
@@ -195,7 +230,7 @@ class Trainer {
     const bestNow = evaluation !== undefined && isBest ? { acc1: evaluation.acc1, epoch } : best;
     const seconds = (performance.now() - this.#epochStarted) / 1000;
     const trainLoss = sums.loss / sums.images;
-    metrics.append({
+    files?.metrics.append({
       ...{ kind: "epoch", epoch, train_loss: trainLoss, seconds },
       val_loss: evaluation?.loss ?? null,
       acc1: evaluation?.acc1 ?? null,
@@ -206,8 +241,8 @@ class Trainer {
     // Before last.ckpt says that it is there: a run that is killed in between does this epoch's rest again.
     if (isBest && averaged !== undefined) await this.#saveAveraged(averaged);
     await this.#save();
-    if (isBest && averaged === undefined) directory.markBest();
-    if (config.keep > 0) directory.keepLast({ kind: "epoch", epoch }, config.keep);
+    if (isBest && averaged === undefined) files?.directory.markBest();
+    if (config.keep > 0) files?.directory.keepLast({ kind: "epoch", epoch }, config.keep);
     observer.epochDone({
       ...{ epoch, trainLoss, seconds },
       lr: this.#rate(epoch * data.stepsPerEpoch - 1),
@@ -220,22 +255,55 @@ class Trainer {
     return true;
   }
 
-  async #validate(): Promise<Evaluation | undefined> {
+  /** All processes share the images; one that was interrupted leaves the whole undone. */
+  async #validate(): Promise<Evaluation | undefined | "interrupted"> {
     const { executable, averaged, validation, observer } = this.#parts;
+    const { worldSize } = this.#team;
     if (validation === undefined) return undefined;
+    await this.#shareBuffers(executable);
     if (averaged !== undefined) {
       const { ema } = await executable.state();
       await averaged.restore({ ...(ema === undefined ? {} : { state: ema }) });
+      await this.#shareBuffers(averaged);
     }
-    return evaluate(averaged ?? executable, validation.batches({ signal: this.#stop }), {
-      onProgress: (images) => {
-        observer.validation(images, validation.images);
-      },
-    });
+    const evaluated = averaged ?? executable;
+    this.#team.at("in the validation");
+    const started = performance.now();
+    const onProgress = (images: number) => {
+      observer.validation(Math.min(images * worldSize, validation.images), validation.images);
+    };
+    const signal = this.#isAlone ? this.#stop : AbortSignal.any([this.#stop, this.#team.signal]);
+    let own: readonly number[] = [0, 0, 0, 0];
+    let interrupted = 0;
+    try {
+      own = await evaluationSums(evaluated, validation.batches({ signal }), { onProgress });
+    } catch (error) {
+      if (!this.#stop.aborted || error !== this.#stop.reason) throw error;
+      interrupted = 1;
+    }
+    this.#team.at("waiting for the others' validation");
+    const stopping = Number(this.#stop.aborted);
+    const all = await this.#team.sum([...own, interrupted, stopping]);
+    const [images = 0, loss = 0, top1 = 0, top5 = 0, interruptions = 0, stops = 0] = all;
+    this.#stopAgreed ||= stops > 0;
+    if (interruptions > 0) return "interrupted";
+    return evaluationOf([images, loss, top1, top5], started);
+  }
+
+  /** Where a run may go on from, all go on with the leader's, whether it was stopped there or not. */
+  async #shareBuffers(executable: Executable): Promise<void> {
+    this.#team.at("sharing the statistics of batch norms");
+    await shareBuffers(this.#team, executable, this.#parts.identity.model.graph);
   }
 
   async #save(): Promise<void> {
-    const { directory, executable, identity, metrics, config } = this.#parts;
+    const { files, executable, identity, config } = this.#parts;
+    if (files === undefined) {
+      this.#saved = this.#progress.step;
+      return;
+    }
+    this.#team.at("writing a checkpoint");
+    const { directory, metrics } = files;
     metrics.flush();
     saveTraining(directory.paths.last, identity, await executable.state(), this.#progress);
     this.#saved = this.#progress.step;
@@ -246,16 +314,22 @@ class Trainer {
   }
 
   async #saveAveraged(averaged: Executable): Promise<void> {
-    const { directory, identity } = this.#parts;
-    saveTraining(directory.paths.best, identity, await averaged.state(), this.#progress);
+    const { files, identity } = this.#parts;
+    if (files === undefined) return;
+    saveTraining(files.directory.paths.best, identity, await averaged.state(), this.#progress);
   }
 
+  /** All processes know of it; it is for the leader to say so. */
   #diverged(loss: number, lr: number): RepkitError {
-    const { directory } = this.#parts;
     const { epoch, step } = this.#progress;
     const what = Number.isFinite(loss)
       ? `the loss grew to ${loss.toPrecision(3)}`
       : "the loss is not a number";
+    const { directory } = this.#parts.files ?? {};
+    if (directory === undefined) {
+      const message = `${what} in epoch ${epoch + 1}, step ${step + 1}`;
+      return new PeerFailure({ rank: 0, kind: "diverged", message, where: undefined });
+    }
     const good =
       this.#saved >= 0
         ? `${directory.paths.last} (step ${this.#saved}) is good`

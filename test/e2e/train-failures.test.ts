@@ -56,11 +56,10 @@ describe("settings that cannot be: exit code 2, before anything is loaded or wri
       /^error: train --evaluate: expected weights .* received none\n/,
     ],
     [
-      "several nodes",
-      ["--world-size", "2", "--rank", "0", "--dist-url", "tcp://127.0.0.1:29500"],
-      /^error: train: several processes are not supported yet; leave out the distributed flags\n$/,
+      "a batch that three processes cannot share",
+      ["--nproc", "3"],
+      /^error: --batch-size 4: expected a multiple of --nproc 3\n$/,
     ],
-    ["several processes", ["--nproc", "2"], /^error: train: several processes are not supported/],
   ])("%s", (_what, flags, message) => {
     const { code, stdout, stderr } = repkit(...args("none", ...flags));
     expect([code, stdout]).toEqual([2, ""]);

@@ -47,7 +47,7 @@ export class SourceProcess {
   readonly #child: ChildProcessWithoutNullStreams;
   readonly #lines: string[] = [];
   readonly #waiting: ((line: string) => void)[] = [];
-  readonly #closed: Promise<void>;
+  readonly #closed: Promise<number | NodeJS.Signals | null>;
   #errors = "";
 
   constructor(child: ChildProcessWithoutNullStreams) {
@@ -60,9 +60,9 @@ export class SourceProcess {
     });
     child.stderr.on("data", (piece: Buffer) => (this.#errors += piece.toString()));
     this.#closed = new Promise((resolve) => {
-      child.once("close", () => {
+      child.once("close", (code, signal) => {
         for (const waiting of this.#waiting) waiting(`ended: ${this.#errors}`);
-        resolve();
+        resolve(signal ?? code);
       });
     });
   }
@@ -78,10 +78,14 @@ export class SourceProcess {
     this.#child.stdin.write(`${line}\n`);
   }
 
-  /** Ends its input, which it may wait for, and waits for its end. */
-  async end(): Promise<void> {
+  /** Ends its input, which it may wait for, and waits for its end; returns its exit code, or what killed it. */
+  async end(): Promise<number | NodeJS.Signals | null> {
     this.#child.stdin.end();
-    await this.#closed;
+    return this.#closed;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal);
   }
 
   async kill(): Promise<void> {

@@ -23,6 +23,7 @@ export function trainArguments(data: string, out: string, ...more: string[]): st
 }
 
 export interface RunningCommand {
+  readonly pid: number;
   /** Does something once stderr has had this; at once where it has had it already. */
   when(text: string, act: () => void): void;
   kill(signal: NodeJS.Signals): void;
@@ -30,10 +31,17 @@ export interface RunningCommand {
 }
 
 /** Starts a command; `limit` (KiB) is the largest file that it may write. */
-export function startRepkit(args: readonly string[], limit?: number): RunningCommand {
-  const { NODE_OPTIONS: _options, ...env } = process.env;
+export function startRepkit(
+  args: readonly string[],
+  limit?: number,
+  environment: Readonly<Record<string, string>> = {},
+  /** What runs the command, where something does. */
+  prefix: readonly string[] = [],
+): RunningCommand {
+  const { NODE_OPTIONS: _options, ...rest } = process.env;
+  const env = { ...rest, ...environment };
   const started = performance.now();
-  const command = [process.execPath, LAUNCHER, ...args];
+  const command = [...prefix, process.execPath, LAUNCHER, ...args];
   const child =
     limit === undefined
       ? spawn(command[0]!, command.slice(1), { env })
@@ -53,6 +61,7 @@ export function startRepkit(args: readonly string[], limit?: number): RunningCom
     look();
   });
   return {
+    pid: child.pid ?? 0,
     when(text, act) {
       waiting.push({ text, act });
       look();

@@ -190,14 +190,15 @@ export async function run(options: FakeRun = {}): Promise<Outcome & { directory:
       {
         config: {
           ...{ epochs: 2, lr: 0.5, schedule: { decline: { kind: "cosine" }, warmup: null } },
-          ...{ maxSteps: null, printFreq: 2, saveEverySteps: null, keep: 0 },
+          ...{ maxSteps: null, printFreq: 2, saveEverySteps: null, keep: 0, onBadImage: "fail" },
           ...options.config,
         },
         identity: {
           ...{ model: MODEL, classNames: ["no", "yes"] },
           ...{ config: { arch: "tiny" }, stepsPerEpoch: data.stepsPerEpoch },
         },
-        ...{ executable, averaged: options.averaged, data, directory, metrics, start },
+        ...{ executable, averaged: options.averaged, data, start },
+        files: { directory, metrics },
         validation: validation ?? undefined,
         observer: {
           ...SILENT_OBSERVER,

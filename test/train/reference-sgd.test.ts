@@ -77,7 +77,7 @@ async function train(engine: Engine, name: string, reference: ModelReference) {
   try {
     await runTraining(
       {
-        ...{ config, executable, data, directory, metrics, start },
+        ...{ config, executable, data, start, files: { directory, metrics } },
         ...{ averaged: undefined, validation: undefined, observer: SILENT_OBSERVER },
         identity: { model, classNames: undefined, config: {}, stepsPerEpoch: data.stepsPerEpoch },
       },

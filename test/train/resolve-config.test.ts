@@ -152,11 +152,13 @@ describe("processes", () => {
     expect(distributed({ "world-size": 1, rank: 0 })).toBeNull();
     expect(distributed({ nproc: 2 })).toEqual({
       ...{ worldSize: 1, rank: 0, nproc: 2, url: null, backend: null },
+      ...{ localSize: 1, localRank: 0, timeoutSeconds: 180 },
     });
     const url = "tcp://127.0.0.1:23333";
     const flags = { "dist-url": url, "world-size": 1, rank: 0, "dist-backend": "nccl" } as const;
     expect(distributed({ ...flags, "multiprocessing-distributed": true })).toEqual({
       ...{ worldSize: 1, rank: 0, nproc: null, url, backend: "nccl" },
+      ...{ localSize: 1, localRank: 0, timeoutSeconds: 180 },
     });
     expect(distributed({ "world-size": 4, rank: 3, "dist-url": url })).toMatchObject({
       ...{ worldSize: 4, rank: 3, nproc: 1, url },
@@ -169,6 +171,21 @@ describe("processes", () => {
     expect(distributed(flags, { ...where, WORLD_SIZE: "2", RANK: "1" })).toMatchObject({
       ...{ worldSize: 2, rank: 1, nproc: 1, url: "tcp://10.0.0.1:2345" },
     });
+    const local = { LOCAL_WORLD_SIZE: "2", LOCAL_RANK: "1" };
+    const several = { ...where, ...local, WORLD_SIZE: "4", RANK: "3" };
+    expect(distributed(flags, several)).toMatchObject({
+      ...{ worldSize: 4, rank: 3, nproc: 1, localSize: 2, localRank: 1 },
+    });
+    // Where this command starts the processes, it counts them.
+    expect(distributed({ ...flags, nproc: 4 }, several)).toMatchObject({
+      ...{ worldSize: 4, rank: 3, nproc: 4, localSize: 1, localRank: 0 },
+    });
+    expect(() => distributed(flags, { ...several, LOCAL_WORLD_SIZE: "3" })).toThrow(
+      "LOCAL_WORLD_SIZE 3 in the environment: expected as many on each node, and WORLD_SIZE is 4",
+    );
+    expect(() => distributed({ ...flags, "batch-size": 7 }, several)).toThrow(
+      "--batch-size 7: expected a multiple of this node's processes, LOCAL_WORLD_SIZE 2",
+    );
     expect(distributed(flags, { ...where, WORLD_SIZE: "1", RANK: "0" })).toBeNull();
     expect(
       distributed(flags, { ...where, MASTER_ADDR: "::1", WORLD_SIZE: "2", RANK: "0" }),
@@ -260,6 +277,7 @@ const CHANGES: { readonly [K in SettingName]: readonly [Recipe[K], Recipe?] } = 
   rank: [1, { "world-size": 3, "dist-url": "tcp://a:1", nproc: 1 }],
   "dist-url": ["tcp://a:1", { nproc: 2 }],
   "dist-backend": ["gloo", { nproc: 2 }],
+  "dist-timeout": [7, { nproc: 2 }],
   "multiprocessing-distributed": [true],
   nproc: [2],
   out: ["there"],

@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 
 import type { Structure } from "../../blocks/index.js";
 import { usageError } from "../../errors.js";
-import { testCheckpoint, type TestResult } from "../../evaluate/index.js";
+import { type EvaluationShare, testCheckpoint, type TestResult } from "../../evaluate/index.js";
 import { nearestOf, suggest } from "../../util/suggest.js";
 import { progressBar, scanCounter } from "../progress.js";
 import {
@@ -37,12 +37,15 @@ export async function testCommand(
   args: readonly string[],
   options: TestCommandOptions,
   choose: ChooseEngine = chooseInstalled,
+  share?: EvaluationShare,
 ): Promise<void> {
   const request = testRequest(args, options.data);
   const { logits, batchSize } = options;
   checkLogitsName(logits, request);
-  const bar = await progressBar("testing", options);
-  const scan = await scanCounter(options);
+  const isFollower = share !== undefined && share.rank > 0;
+  const shown = isFollower ? { ...options, quiet: true as const } : options;
+  const bar = await progressBar("testing", shown);
+  const scan = await scanCounter(shown);
   let result: TestResult;
   try {
     result = await testCheckpoint({
@@ -56,7 +59,7 @@ export async function testCommand(
       lenient: options.lenient === true,
       onNote: (note) => {
         scan.stop();
-        remark(options, `note: ${note}`);
+        remark(shown, `note: ${note}`);
       },
       onSkipped: ({ path, reason }) => {
         bar.stop();
@@ -67,11 +70,13 @@ export async function testCommand(
         scan.stop();
         bar.update(done, total);
       },
+      share,
     });
   } finally {
     scan.stop();
     bar.stop();
   }
+  if (isFollower) return;
   process.stdout.write(options.json === true ? asJson(request, options, result) : asText(result));
 }
 

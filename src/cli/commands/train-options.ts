@@ -54,6 +54,10 @@ const VALUES: readonly Flag[] = [
   ["--rank <n>", "which of them this is, from 0"],
   ["--dist-url <url>", "tcp://HOST:PORT of rank 0, or env://"],
   ["--dist-backend <name>", "gloo or nccl (default: nccl on GPUs)"],
+  [
+    "--dist-timeout <seconds>",
+    "a lost or stuck process ends the job within so long (default: 180)",
+  ],
   ["--nproc <n>", "processes to start on this node"],
   ["--out <folder>", "run directory (default: runs/<arch>_<block>[_<tag>])"],
   ["--tag <name>", "part of the run directory's name"],

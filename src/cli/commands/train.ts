@@ -3,21 +3,31 @@ import { dirname } from "node:path";
 
 import type { Command } from "commander";
 
-import { usageError } from "../../errors.js";
+import { RepkitError, usageError } from "../../errors.js";
 import {
+  ALONE,
+  configAt,
+  inTeam,
   findRecipe,
+  ownPlace,
+  PeerFailure,
+  type Place,
+  placesOfNode,
   readRecipe,
   resolveConfig,
+  type Team,
   train,
   type TrainConfig,
   type TrainSummary,
 } from "../../train/index.js";
+import { freePort, launch } from "../launch.js";
 import type { CommonOptions } from "../options.js";
 import { scanCounter } from "../progress.js";
+import { rankProcess, type RankProcess } from "../rank-process.js";
 import { onFirstSignal, StoppedBySignal, type StopSignal } from "../signals.js";
-import { trainingProgress } from "../training-progress.js";
+import { followerProgress, trainingProgress } from "../training-progress.js";
 import { type ChooseEngine, chooseInstalled, remark } from "./evaluation-options.js";
-import { testCommand } from "./test.js";
+import { testCommand, type TestCommandOptions } from "./test.js";
 import { trainRequest, type TrainRequest } from "./train-request.js";
 
 export async function trainCommand(
@@ -28,47 +38,115 @@ export async function trainCommand(
 ): Promise<void> {
   const request = trainRequest(data, command);
   const config = configOf(request);
-  if (config.distributed !== null) {
-    throw usageError(
-      "train: several processes are not supported yet; leave out the distributed flags",
-    );
-  }
-  if (request.evaluate) {
-    await evaluateOnly(request, config, options);
+  const child = rankProcess();
+  if (child !== undefined) {
+    await child.run(() => trainAt(child.place, { request, config, options, choose, child }));
     return;
   }
-  const engine = await choose(config.engine, (note) => remark(options, `note: ${note}`));
-  const observer = await trainingProgress({ ...options, printFreq: config.printFreq });
-  const scan = await scanCounter(options);
+  const places = await placesToStart(config, choose);
+  if (places.length > 1) {
+    const [, ...commandLine] = process.argv;
+    await launch({ places, commandLine, stderr: process.stderr });
+    return;
+  }
+  await trainAt(places[0], { request, config, options, choose, child });
+}
+
+/** Of the processes that are to be started here; none for a process alone, one for this process itself. */
+async function placesToStart(config: TrainConfig, choose: ChooseEngine): Promise<Place[]> {
+  const { distributed, engine, device } = config;
+  if (distributed === null) return [];
+  const nproc = distributed.nproc ?? (device === "cpu" ? 0 : await gpuCount(engine, choose));
+  if (nproc === 0) {
+    throw new RepkitError(
+      "environment",
+      "--multiprocessing-distributed: there is no GPU; on CPUs say how many processes with --nproc N",
+    );
+  }
+  if (nproc === 1 && distributed.worldSize === 1) return [];
+  const url = distributed.url ?? `tcp://127.0.0.1:${await freePort()}`;
+  return nproc === 1 ? [ownPlace(distributed, url)] : placesOfNode(distributed, nproc, url);
+}
+
+async function gpuCount(engine: string, choose: ChooseEngine): Promise<number> {
+  const { devices } = await choose(engine);
+  return devices.filter((name) => name.startsWith("cuda")).length;
+}
+
+interface TrainingCommand {
+  readonly request: TrainRequest;
+  readonly config: TrainConfig;
+  readonly options: CommonOptions;
+  readonly choose: ChooseEngine;
+  readonly child: RankProcess | undefined;
+}
+
+/** Trains in this process, perhaps together with others. */
+async function trainAt(place: Place | undefined, command: TrainingCommand): Promise<void> {
+  const { request, config, options, choose, child } = command;
+  const isLeader = (place?.rank ?? 0) === 0;
+  if (request.evaluate && place === undefined) {
+    await evaluateOnly(request, config, options, ALONE, choose);
+    return;
+  }
+  const engine = await choose(config.engine, (note) => {
+    if (isLeader) remark(options, `note: ${note}`);
+  });
+  const observer = isLeader
+    ? await trainingProgress({ ...options, printFreq: config.printFreq })
+    : followerProgress(options);
+  const scan = await scanCounter(isLeader ? options : { ...options, quiet: true });
   const stop = new AbortController();
   let received: StopSignal | undefined;
-  const signals = onFirstSignal((signal) => {
-    received = signal;
-    observer.message("stopping after this step; once more to quit at once");
+  const onStop = (signal: StopSignal) => {
+    if (received === undefined && isLeader) {
+      observer.message("stopping after this step; once more to quit at once");
+    }
+    received ??= signal;
     stop.abort();
-  });
-  let summary: TrainSummary;
+  };
+  const signals = onFirstSignal(onStop);
+  child?.onStop(onStop);
+  const together = async <T>(work: (team: Team) => Promise<T>): Promise<T> => {
+    if (place === undefined) return work(ALONE);
+    const { device } = configAt(config, place, engine.devices);
+    const backend = place.backend ?? (device === "cpu" ? "gloo" : "nccl");
+    const there = { ...place, backend };
+    return inTeam({ engine, place: there, stop: stop.signal, failed: child?.failed }, work);
+  };
+  let summary: TrainSummary | undefined;
   try {
     const { resume } = request;
     const { logLevel } = options;
     const scanning = { onScan: scan.update, onScanned: scan.stop };
     const job = { config, resume, engine, observer, logLevel, stop: stop.signal, ...scanning };
-    summary = await train(job);
+    summary = await together(async (team) => {
+      if (!request.evaluate) return train({ ...job, team });
+      await evaluateOnly(request, config, options, team, choose);
+      return undefined;
+    });
   } catch (error) {
     // Before the first step or after the last one: what there is to save is saved.
-    if (received !== undefined && error === stop.signal.reason) throw new StoppedBySignal(received);
+    const isStop =
+      error === stop.signal.reason ||
+      (error instanceof PeerFailure && error.record.isStop === true);
+    if (received !== undefined && isStop) throw new StoppedBySignal(received);
     throw error;
   } finally {
     scan.stop();
     signals.release();
     observer.finished();
   }
-  process.stdout.write(
-    options.json === true
-      ? `${JSON.stringify(asDocument(config, summary))}\n`
-      : asText(config, summary),
-  );
-  if (received !== undefined && summary.stopped) throw new StoppedBySignal(received);
+  if (summary === undefined) return;
+  if (isLeader) {
+    process.stdout.write(
+      options.json === true
+        ? `${JSON.stringify(asDocument(config, summary))}\n`
+        : asText(config, summary),
+    );
+  }
+  // A signal to one process stops them all.
+  if (summary.stopped) throw new StoppedBySignal(received ?? "SIGTERM");
 }
 
 /** A run that goes on from a checkpoint stays in its directory, unless another one is asked for. */
@@ -90,6 +168,8 @@ async function evaluateOnly(
   { resume }: TrainRequest,
   config: TrainConfig,
   options: CommonOptions,
+  team: Team,
+  choose: ChooseEngine,
 ): Promise<void> {
   const weights = resume === "auto" ? `${config.out}/last.ckpt` : (resume ?? config.pretrained);
   if (weights === null) {
@@ -97,13 +177,20 @@ async function evaluateOnly(
       "train --evaluate: expected weights (--resume or --pretrained), received none",
     );
   }
-  await testCommand([config.data, "train", weights], {
+  const { place } = team;
+  const own =
+    place === undefined ? config : configAt(config, place, (await choose(config.engine)).devices);
+  const testOptions: TestCommandOptions = {
     ...options,
+    ...(place === undefined ? {} : { device: own.device ?? "cpu", threads: own.threads ?? 1 }),
     ...{ arch: config.arch, blocktype: config.block, imgSize: config.imgSize },
-    ...{ valResize: config.valResize, batchSize: config.valBatchSize, workers: config.workers },
+    ...{ valResize: config.valResize, workers: own.workers },
+    batchSize: config.valBatchSize * team.nodes,
     onBadImage: config.onBadImage,
     ...(config.lenient ? { lenient: true as const } : {}),
-  });
+  };
+  const share = place === undefined ? undefined : team;
+  await testCommand([config.data, "train", weights], testOptions, choose, share);
 }
 
 function asDocument({ arch, block }: TrainConfig, summary: TrainSummary) {

@@ -8,6 +8,7 @@ import type { Device, Engine, LoadOptions } from "../types.js";
 import { loadAddon } from "./addon.js";
 import { inKind, TorchExecutable } from "./executable.js";
 import type { NativeAddon, NativeOptions, NativeParameter } from "./native.js";
+import { connectGroup, nativeGroup } from "./process-group.js";
 
 /** Throws an `environment` error with the way out where the addon is not built or does not load. */
 export function torchEngine(): Engine {
@@ -20,6 +21,7 @@ export function torchEngine(): Engine {
     description: `libtorch ${version} (${devices.join(", ")})`,
     devices,
     load: (graph, state, options = {}) => load(addon, graph, state, options),
+    connect: (options) => connectGroup(addon, options),
   };
 }
 
@@ -39,9 +41,13 @@ async function load(
     // cuBLAS asks for it, and reads it at its first product.
     process.env["CUBLAS_WORKSPACE_CONFIG"] ??= ":4096:8";
   }
+  const group = options.group === undefined ? undefined : nativeGroup(options.group);
+  if (options.group?.backend === "nccl" && device === "cpu") {
+    throw usageError("backend nccl: it adds up gradients on CUDA devices; use gloo on the CPU");
+  }
   const native = new addon.Executable();
   const parameters = nativeParameters(graph, state, options);
-  await inKind(() => native.load(parameters, nativeOptions(options, device)));
+  await inKind(() => native.load(parameters, nativeOptions(options, device), group));
   return new TorchExecutable(native, graph, options);
 }
 

@@ -1,6 +1,6 @@
 /** The compiled addon's interface (native/torch/addon.cc). Slots are node ids of the lowered graph. */
 import type { Tensor } from "../../graph/index.js";
-import type { BatchResult } from "../types.js";
+import type { BatchResult, CommunicationStatistics } from "../types.js";
 import type { Plan } from "./lower.js";
 
 export interface NativeTensor {
@@ -47,7 +47,11 @@ export interface ProfileRow {
 
 /** A thread with a loaded graph. Promises reject with `{message, kind}`, kinds as in src/errors.ts. */
 export interface NativeExecutable {
-  load(parameters: readonly NativeParameter[], options: NativeOptions): Promise<void>;
+  load(
+    parameters: readonly NativeParameter[],
+    options: NativeOptions,
+    group: NativeProcessGroup | undefined,
+  ): Promise<void>;
   addPlan(index: number, plan: Plan): Promise<void>;
   infer(
     plan: number,
@@ -97,8 +101,34 @@ export interface NativeExecutable {
   dispose(): Promise<void>;
 }
 
+export interface NativeGroupOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly rank: number;
+  readonly worldSize: number;
+  readonly backend: string;
+  readonly timeoutSeconds: number;
+  readonly collectiveTimeoutSeconds: number;
+  readonly interface: string | undefined;
+}
+
+/** Two threads, one for collectives and one for the store. Neither is waited for when the process ends. */
+export interface NativeProcessGroup {
+  connect(options: NativeGroupOptions): Promise<void>;
+  /** The given array stays as it is. */
+  allReduce(values: Float64Array): Promise<Float64Array>;
+  broadcast(bytes: Uint8Array, root: number): Promise<Uint8Array>;
+  barrier(): Promise<void>;
+  set(key: string, value: string): Promise<void>;
+  get(key: string): Promise<string | undefined>;
+  add(key: string, amount: number): Promise<number>;
+  statistics(): CommunicationStatistics;
+  close(): Promise<void>;
+}
+
 export interface NativeAddon {
   readonly Executable: new () => NativeExecutable;
+  readonly ProcessGroup: new () => NativeProcessGroup;
   describe(): {
     readonly version: string;
     readonly cudaDevices: number;
@@ -108,6 +138,6 @@ export interface NativeAddon {
   };
   /** Bytes of large CPU tensors: held, and kept for the next step. */
   memory(): { readonly inUse: number; readonly cached: number };
-  /** Ends all threads, each after what it is at; for when the process ends. */
+  /** Ends all threads, each after what it is at, without waiting for other processes; for when this one ends. */
   stopAll(): void;
 }

@@ -3,14 +3,17 @@
  * `rank` count nodes where this command starts the processes of its node (`nproc`, or
  * `multiprocessing-distributed` for one per GPU), and processes where something else starts them.
  */
-import { usageError } from "../errors.js";
-import type { DistributedConfig } from "./config.js";
-import type { Settings } from "./defaults.js";
-import { problemWith, type SettingName } from "./recipe-schema.js";
+import { usageError } from "../../errors.js";
+import type { DistributedConfig } from "../config.js";
+import type { Settings } from "../defaults.js";
+import { problemWith, type SettingName } from "../recipe-schema.js";
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** Null: one process alone. `env://` takes WORLD_SIZE, RANK, MASTER_ADDR and MASTER_PORT as torchrun sets them. */
+/**
+ * Null: one process alone. `env://` takes what torchrun sets: WORLD_SIZE, RANK, MASTER_ADDR, MASTER_PORT,
+ * and LOCAL_RANK and LOCAL_WORLD_SIZE where they are there.
+ */
 export function distributedConfig(s: Settings, environment: Environment): DistributedConfig | null {
   const byEnvironment = s["dist-url"] === "env://";
   const from = byEnvironment ? environment : {};
@@ -26,7 +29,23 @@ export function distributedConfig(s: Settings, environment: Environment): Distri
   if (url === null && worldSize > 1) {
     throw usageError(`--world-size ${worldSize}: add --dist-url tcp://HOST:PORT, rank 0's`);
   }
-  return { worldSize, rank, nproc, url, backend: s["dist-backend"] ?? null };
+  return {
+    ...{ worldSize, rank },
+    ...(nproc === 1 ? local(from, worldSize) : { localSize: 1, localRank: 0 }),
+    ...{ nproc, url, backend: s["dist-backend"] ?? null, timeoutSeconds: s["dist-timeout"] },
+  };
+}
+
+/** Of the processes that something else started on this node. */
+function local(from: Environment, worldSize: number) {
+  const localSize = count("nproc", "LOCAL_WORLD_SIZE", from) ?? 1;
+  const localRank = count("rank", "LOCAL_RANK", from) ?? 0;
+  if (worldSize % localSize !== 0) {
+    throw usageError(
+      `LOCAL_WORLD_SIZE ${localSize} in the environment: expected as many on each node, and WORLD_SIZE is ${worldSize}`,
+    );
+  }
+  return { localSize, localRank };
 }
 
 function count(setting: SettingName, name: string, environment: Environment): number | undefined {
