@@ -1,5 +1,5 @@
 /** Values of flags: text as people write it, to what commands are given. */
-import { Argument, InvalidArgumentError, Option } from "commander";
+import { InvalidArgumentError, Option } from "commander";
 
 import { nearestOf } from "../util/suggest.js";
 
@@ -8,16 +8,7 @@ export function choice(flags: string, description: string, names: readonly strin
   return new Option(flags, description).choices(names).argParser(oneOf(names));
 }
 
-/** The same of an argument. */
-export function oneOfArgument(
-  name: string,
-  description: string,
-  names: readonly string[],
-): Argument {
-  return new Argument(name, description).choices(names).argParser(oneOf(names));
-}
-
-function oneOf(names: readonly string[]): (text: string) => string {
+export function oneOf(names: readonly string[]): (text: string) => string {
   return (text) => {
     if (!names.includes(text)) throw new InvalidArgumentError(nearestOf(text, names));
     return text;

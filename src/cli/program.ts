@@ -5,7 +5,7 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 
-import { Command, Option } from "commander";
+import { Argument, Command, Option } from "commander";
 
 import { ENGINE_NAMES } from "../engine/index.js";
 import { usageError } from "../errors.js";
@@ -17,7 +17,7 @@ import {
   countingNumber,
   device,
   number,
-  oneOfArgument,
+  oneOf,
   positiveNumber,
   wholeNumber,
 } from "./parsers.js";
@@ -191,21 +191,6 @@ export function program(): Command {
     const { doctor } = await import("./commands/doctor.js");
     await doctor(options);
   });
-  command(
-    root,
-    "completion",
-    "a script with which your shell completes commands, flags and names",
-    [
-      "repkit completion bash > ~/.local/share/bash-completion/completions/repkit",
-      "repkit completion zsh > ~/.zsh/completions/_repkit",
-      "repkit completion fish > ~/.config/fish/completions/repkit.fish",
-    ],
-  )
-    .addArgument(oneOfArgument("<shell>", "whose", ["bash", "zsh", "fish"]))
-    .action(async (shell: string, options: CommonOptions) => {
-      const { completion } = await import("./commands/completion.js");
-      completion(shell, options, program());
-    });
   command(root, "build", "compile a native part for this machine", [
     "repkit build torch",
     "repkit build jpeg",
@@ -214,11 +199,10 @@ export function program(): Command {
     "REPKIT_LIBTORCH=~/libtorch repkit build torch --force",
   ])
     .addArgument(
-      oneOfArgument(
+      new Argument(
         "<part>",
         "torch: the engine; jpeg: fast reading of JPEG files; tfjs-node, tfjs-node-gpu: the tfjs engine on TensorFlow",
-        ["torch", "jpeg", "tfjs-node", "tfjs-node-gpu"],
-      ),
+      ).argParser(oneOf(["torch", "jpeg", "tfjs-node", "tfjs-node-gpu"])),
     )
     .option("--libtorch <folder>", "compile against this libtorch (default: the first one found)")
     .option("--force", "compile again what is compiled already")
@@ -234,11 +218,10 @@ export function program(): Command {
     "repkit bench data ./data --mode train -j 4 --steps 100 --json > data.json",
   ])
     .addArgument(
-      oneOfArgument("<what>", "step: a training step; forward: inference; data: the loader", [
-        "step",
-        "forward",
-        "data",
-      ]),
+      new Argument(
+        "<what>",
+        "step: a training step; forward: inference; data: the loader",
+      ).argParser(oneOf(["step", "forward", "data"])),
     )
     .argument("[dir]", "data: a folder of class folders, or one with train/ and val/")
     .option("-a, --arch <name>", "step, forward: architecture (see repkit list)")

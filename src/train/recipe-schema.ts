@@ -125,14 +125,6 @@ export const SETTINGS = {
 
 export type SettingName = keyof typeof SETTINGS;
 
-/** The values of those settings that take one of a few names. */
-export function settingChoices(): Readonly<Record<string, readonly string[]>> {
-  const choices = Object.entries(SETTINGS).flatMap(([name, schema]) =>
-    schema instanceof z.ZodEnum ? [[name, schema.options] as const] : [],
-  );
-  return Object.fromEntries(choices);
-}
-
 /** Some of the settings: what a recipe or a command line says. */
 export type Recipe = { readonly [K in SettingName]?: z.output<(typeof SETTINGS)[K]> };
 
