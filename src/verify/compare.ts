@@ -80,7 +80,8 @@ function numbers(tensor: Tensor): Float32Array | Float64Array {
   return types.isFloat32Array(tensor.data) ? tensor.data : toFloat64(tensor).data;
 }
 
+/** Of an even number of values the lower one of the middle two. */
 function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
-  return sorted[sorted.length >> 1] ?? NaN;
+  return sorted[(sorted.length - 1) >> 1] ?? NaN;
 }
