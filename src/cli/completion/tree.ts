@@ -63,23 +63,21 @@ function valuesOf(command: Command, option: Option): Values {
   const files = placeholder(option.flags);
   const name = option.long?.slice(2) ?? "";
   if (option.argChoices !== undefined) return { names: option.argChoices, files: "none" };
-  switch (name) {
-    case "arch":
-      return { names: architectures.map(({ name }) => name), files };
-    case "blocktype":
-      return { names: blockTypes.map(({ name }) => name), files };
-    case "device":
-      return { names: ["cpu", "cuda"], files };
-    case "config":
-      return { names: OWN_RECIPES, files };
-    case "resume":
-      return { names: ["auto"], files };
-  }
-  return { names: command.name() === "train" ? settingChoices(name) : [], files };
+  const names = NAMED[name] ?? (command.name() === "train" ? settingChoices(name) : []);
+  return { names, files };
 }
 
 /** Of configs/; a test holds the list against the folder. */
 export const OWN_RECIPES = ["cpu-small", "resnet", "repvgg", "repvggplus", "orepa"];
+
+/** By long name. */
+const NAMED: Readonly<Record<string, readonly string[]>> = {
+  arch: architectures.map(({ name }) => name),
+  blocktype: blockTypes.map(({ name }) => name),
+  device: ["cpu", "cuda"],
+  config: OWN_RECIPES,
+  resume: ["auto"],
+};
 
 function place(command: Command, argument: Argument): Values {
   if (argument.argChoices !== undefined) return { names: argument.argChoices, files: "none" };
