@@ -1,11 +1,20 @@
 /** Values of flags: text as people write it, to what commands are given. */
-import { InvalidArgumentError, Option } from "commander";
+import { Argument, InvalidArgumentError, Option } from "commander";
 
 import { nearestOf } from "../util/suggest.js";
 
 /** An option whose value is one of a few names; another name is answered with the nearest. */
 export function choice(flags: string, description: string, names: readonly string[]): Option {
   return new Option(flags, description).choices(names).argParser(oneOf(names));
+}
+
+/** The same for an argument. */
+export function choiceArgument(
+  name: string,
+  description: string,
+  names: readonly string[],
+): Argument {
+  return new Argument(name, description).choices(names).argParser(oneOf(names));
 }
 
 export function oneOf(names: readonly string[]): (text: string) => string {

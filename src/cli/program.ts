@@ -5,19 +5,20 @@
 import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 
-import { Argument, Command, Option } from "commander";
+import { Command, Option } from "commander";
 
 import { ENGINE_NAMES } from "../engine/index.js";
 import { usageError } from "../errors.js";
 import type { Part } from "./commands/build.js";
+import type { Shell } from "./commands/completion.js";
 import { trainOptions } from "./commands/train-options.js";
 import type { CommonOptions } from "./options.js";
 import {
   choice,
+  choiceArgument,
   countingNumber,
   device,
   number,
-  oneOf,
   positiveNumber,
   wholeNumber,
 } from "./parsers.js";
@@ -199,10 +200,11 @@ export function program(): Command {
     "REPKIT_LIBTORCH=~/libtorch repkit build torch --force",
   ])
     .addArgument(
-      new Argument(
+      choiceArgument(
         "<part>",
         "torch: the engine; jpeg: fast reading of JPEG files; tfjs-node, tfjs-node-gpu: the tfjs engine on TensorFlow",
-      ).argParser(oneOf(["torch", "jpeg", "tfjs-node", "tfjs-node-gpu"])),
+        ["torch", "jpeg", "tfjs-node", "tfjs-node-gpu"],
+      ),
     )
     .option("--libtorch <folder>", "compile against this libtorch (default: the first one found)")
     .option("--force", "compile again what is compiled already")
@@ -218,10 +220,9 @@ export function program(): Command {
     "repkit bench data ./data --mode train -j 4 --steps 100 --json > data.json",
   ])
     .addArgument(
-      new Argument(
-        "<what>",
-        "step: a training step; forward: inference; data: the loader",
-      ).argParser(oneOf(["step", "forward", "data"])),
+      choiceArgument("<what>", "step: a training step; forward: inference; data: the loader", [
+        ...["step", "forward", "data"],
+      ]),
     )
     .argument("[dir]", "data: a folder of class folders, or one with train/ and val/")
     .option("-a, --arch <name>", "step, forward: architecture (see repkit list)")
@@ -254,6 +255,17 @@ export function program(): Command {
         );
       },
     );
+  command(root, "completion", "what makes a shell complete commands, flags and names", [
+    "repkit completion bash",
+    "source <(repkit completion bash)",
+    "repkit completion zsh > ~/.zsh/completions/_repkit",
+    "repkit completion fish > ~/.config/fish/completions/repkit.fish",
+  ])
+    .addArgument(choiceArgument("<shell>", "whose completion", ["bash", "zsh", "fish"]))
+    .action(async (shell: Shell, options: CommonOptions) => {
+      const { completion } = await import("./commands/completion.js");
+      completion(shell, options, root);
+    });
   return root;
 }
 

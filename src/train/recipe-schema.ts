@@ -135,6 +135,12 @@ export interface Problem {
   readonly path: readonly PropertyKey[];
 }
 
+/** The values of a setting that is one of a few names; none for any other name. */
+export function settingChoices(name: string): readonly string[] {
+  const schema: unknown = Object.entries(SETTINGS).find(([key]) => key === name)?.[1];
+  return schema instanceof z.ZodEnum ? schema.options.map(String) : [];
+}
+
 const NAMES = Object.keys(SETTINGS) as readonly SettingName[];
 const recipeSchema = z
   .strictObject(SETTINGS, expecting("settings, a name and a value each"))
