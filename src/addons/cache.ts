@@ -1,6 +1,8 @@
 /** Where compiled addons are kept: `<name>-<version>-<platform>-<arch>-<hash>/`, one for each way to build one. */
 import { createHash } from "node:crypto";
 import {
+  accessSync,
+  constants,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -8,11 +10,12 @@ import {
   realpathSync,
   renameSync,
   rmSync,
+  statfsSync,
   statSync,
   writeFileSync,
 } from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 
 import type { Addon, Target } from "./addon.js";
 
@@ -50,6 +53,33 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
   if (own !== "") return own;
   const shared = env["XDG_CACHE_HOME"] ?? "";
   return join(shared === "" ? join(homedir(), ".cache") : shared, "repkit");
+}
+
+/** Where builds are kept, for people. */
+export interface CacheReport {
+  readonly path: string;
+  /** Of the file system that it is on. */
+  readonly free_bytes: number;
+  /** Null where files can be made there. */
+  readonly problem: string | null;
+}
+
+/** Looks at the folder, or at the one in which it would be made. */
+export function describeCache(env: NodeJS.ProcessEnv = process.env): CacheReport {
+  const path = cacheFolder(env);
+  let there = resolve(path);
+  while (!existsSync(there) && dirname(there) !== there) there = dirname(there);
+  const { bavail, bsize } = statfsSync(there);
+  return { path, free_bytes: bavail * bsize, problem: whyNotWritable(there) };
+}
+
+function whyNotWritable(path: string): string | null {
+  try {
+    accessSync(path, constants.W_OK);
+    return statSync(path).isDirectory() ? null : `${path} is not a folder`;
+  } catch {
+    return `${path} cannot be written to`;
+  }
 }
 
 /** The name of a build's folder. `ingredients` is whatever else the addon's bytes depend on. */

@@ -218,14 +218,17 @@ export function program(): Command {
     "repkit bench step -a RepVGG-A0 --precision bf16 --threads 4 --profile > where.txt",
     "repkit bench forward -a ResNet-50 -t DBB --deploy --steps 50 --json > forward.json",
     "repkit bench data ./data --mode train -j 4 --steps 100 --json > data.json",
+    "repkit bench convert -a ResNet-50 -t DBB --steps 3 --json > convert.json",
   ])
     .addArgument(
-      choiceArgument("<what>", "step: a training step; forward: inference; data: the loader", [
-        ...["step", "forward", "data"],
-      ]),
+      choiceArgument(
+        "<what>",
+        "step: a training step; forward: inference; data: the loader; convert: file to file",
+        ["step", "forward", "data", "convert"],
+      ),
     )
     .argument("[dir]", "data: a folder of class folders, or one with train/ and val/")
-    .option("-a, --arch <name>", "step, forward: architecture (see repkit list)")
+    .option("-a, --arch <name>", "step, forward, convert: architecture (see repkit list)")
     .option("-t, --blocktype <name>", "block (default: the architecture's own)")
     .option("--deploy", "the deployed structure instead of the training structure")
     .option("-b, --batch-size <n>", "images in a batch (default: 8; data: 64)", positiveNumber)
@@ -236,25 +239,30 @@ export function program(): Command {
     .option("--profile", "where the time goes, by kind of operation, where the engine can say")
     .option("-j, --workers <n>", "data: threads that prepare images", countingNumber)
     .addOption(choice("--mode <mode>", "data: whose transforms", ["train", "val"]))
-    .action(
-      async (work: "step" | "forward" | "data", dir: string | undefined, flags: BenchFlags) => {
-        checkBenchFlags(work, dir, flags);
-        if (dir !== undefined) {
-          const { benchDataCommand } = await import("./commands/bench-data.js");
-          const defaults = { batchSize: 64, mode: "train", workers: availableParallelism() };
-          await benchDataCommand(dir, { ...defaults, ...flags } as Parameters<
-            typeof benchDataCommand
-          >[1]);
-          return;
-        }
-        const { benchCommand } = await import("./commands/bench.js");
-        const defaults = { batchSize: 8, numClasses: 1000 };
-        await benchCommand(
-          work as "step" | "forward",
-          { ...defaults, ...flags } as Parameters<typeof benchCommand>[1],
-        );
-      },
-    );
+    .action(async (work: BenchWork, dir: string | undefined, flags: BenchFlags) => {
+      checkBenchFlags(work, dir, flags);
+      if (work === "convert") {
+        const { benchConvertCommand } = await import("./commands/bench-convert.js");
+        await benchConvertCommand({ numClasses: 1000, ...flags } as Parameters<
+          typeof benchConvertCommand
+        >[0]);
+        return;
+      }
+      if (dir !== undefined) {
+        const { benchDataCommand } = await import("./commands/bench-data.js");
+        const defaults = { batchSize: 64, mode: "train", workers: availableParallelism() };
+        await benchDataCommand(dir, { ...defaults, ...flags } as Parameters<
+          typeof benchDataCommand
+        >[1]);
+        return;
+      }
+      const { benchCommand } = await import("./commands/bench.js");
+      const defaults = { batchSize: 8, numClasses: 1000 };
+      await benchCommand(
+        work as "step" | "forward",
+        { ...defaults, ...flags } as Parameters<typeof benchCommand>[1],
+      );
+    });
   command(root, "completion", "what makes a shell complete commands, flags and names", [
     "repkit completion bash",
     "source <(repkit completion bash)",
@@ -308,23 +316,37 @@ function evaluationOptions(self: Command): Command {
     .option("--lenient", "accept image files whose end is missing");
 }
 
+type BenchWork = "step" | "forward" | "data" | "convert";
+
 /** Of `bench`, whose flags depend on what is measured. */
 interface BenchFlags extends CommonOptions {
   readonly arch?: string;
 }
 
+/** Flags that not every measurement has. */
 const BENCH_FLAGS = {
-  model: {
-    arch: "--arch",
-    blocktype: "--blocktype",
-    deploy: "--deploy",
-    numClasses: "--num-classes",
-    profile: "--profile",
-  },
-  data: { workers: "--workers", mode: "--mode" },
+  arch: "--arch",
+  blocktype: "--blocktype",
+  deploy: "--deploy",
+  numClasses: "--num-classes",
+  batchSize: "--batch-size",
+  profile: "--profile",
+  workers: "--workers",
+  mode: "--mode",
 } as const;
 
-function checkBenchFlags(work: string, dir: string | undefined, flags: BenchFlags): void {
+type BenchFlag = keyof typeof BENCH_FLAGS;
+
+const MODEL_FLAGS = ["arch", "blocktype", "deploy", "numClasses", "batchSize", "profile"] as const;
+
+const BENCH_TAKES: Readonly<Record<BenchWork, readonly BenchFlag[]>> = {
+  step: MODEL_FLAGS,
+  forward: MODEL_FLAGS,
+  data: ["batchSize", "workers", "mode"],
+  convert: ["arch", "blocktype", "numClasses"],
+};
+
+function checkBenchFlags(work: BenchWork, dir: string | undefined, flags: BenchFlags): void {
   if (work === "data" && dir === undefined) {
     throw usageError("bench data: expected the folder of the images, received none");
   }
@@ -334,8 +356,8 @@ function checkBenchFlags(work: string, dir: string | undefined, flags: BenchFlag
   if (work !== "data" && flags.arch === undefined) {
     throw usageError(`bench ${work}: expected an architecture (-a), received none`);
   }
-  const strangers = Object.entries(work === "data" ? BENCH_FLAGS.model : BENCH_FLAGS.data);
-  const stranger = strangers.find(([name]) => name in flags);
+  const strangers = Object.entries(BENCH_FLAGS) as [BenchFlag, string][];
+  const stranger = strangers.find(([name]) => name in flags && !BENCH_TAKES[work].includes(name));
   if (stranger !== undefined) throw usageError(`bench ${work}: ${stranger[1]} does not go with it`);
 }
 

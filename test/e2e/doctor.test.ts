@@ -1,5 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -38,6 +38,8 @@ describe("repkit doctor", () => {
     const { code, stdout } = repkit(WITHOUT, "doctor");
     expect(code).toBe(0);
     expect(stdout).toContain(`node      ${process.versions.node}\n`);
+    expect(stdout).toMatch(/^images {4}sharp \d+\.\d+\.\d+, libvips \d+\.\d+/m);
+    expect(stdout).toMatch(new RegExp(`^cache {5}${cache}, [\\d.]+ .?B free$`, "m"));
     expect(stdout).toMatch(/^torch +not there$/m);
     expect(stdout).toMatch(/^REPKIT_LIBTORCH +refused/m);
     expect(stdout).toMatch(/^torch: REPKIT_LIBTORCH is "none"; run: unset REPKIT_LIBTORCH$/m);
@@ -72,6 +74,15 @@ describe("repkit doctor", () => {
     const { compiler } = JSON.parse(stdout) as Report;
     expect(compiler.problem).toBe("no C++ compiler found (c++, g++, clang++)");
     expect(compiler.fix).toMatch(/g\+\+|xcode/);
+  });
+
+  it("names a cache folder in which nothing can be kept", () => {
+    writeFileSync(join(cache, "file"), "");
+    const blocked = { ...WITHOUT, REPKIT_CACHE: join(cache, "file", "deeper") };
+    const { stdout } = repkit(blocked, "doctor");
+    expect(stdout).toContain(
+      `cache: ${join(cache, "file")} is not a folder; run: export REPKIT_CACHE=FOLDER\n`,
+    );
   });
 
   it("names what the fast way to read images lacks", () => {

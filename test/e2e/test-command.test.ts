@@ -61,11 +61,18 @@ describe("mistakes", () => {
     expect(outcome.stderr.split("\n")).toHaveLength(2);
   });
 
-  it("exit code 7 without an engine", () => {
+  it("exit code 7 without the engine that is asked for", () => {
     const before = { ...process.env };
     Object.assign(process.env, { REPKIT_LIBTORCH: "none", REPKIT_CACHE: at("cache") });
     try {
-      const { code, stdout } = repkit("test", at("train.ckpt"), "--data", data);
+      const { code, stdout } = repkit(
+        "test",
+        at("train.ckpt"),
+        "--data",
+        data,
+        "--engine",
+        "torch",
+      );
       expect([code, stdout]).toEqual([7, ""]);
     } finally {
       for (const name of ["REPKIT_LIBTORCH", "REPKIT_CACHE"]) {

@@ -1,18 +1,29 @@
 /** `repkit doctor`: what can run here, what is missing, and the command that mends it. */
 import type { Problem } from "../../addons/addon.js";
+import { type CacheReport, describeCache } from "../../addons/cache.js";
 import { diagnoseJpeg, type LoaderReport } from "../../data/jpeg/diagnosis.js";
+import { type SharpVersions, sharpVersions } from "../../data/sharp-versions.js";
 import { diagnose, type DoctorReport } from "../../engine/doctor.js";
 import { RepkitError } from "../../errors.js";
 import type { CommonOptions } from "../options.js";
 import { formatBytes, formatTable } from "../table.js";
 
 interface Report extends DoctorReport {
+  /** Where addons and lists of images are kept. */
+  readonly cache: CacheReport;
+  /** What reads images everywhere. */
+  readonly images: SharpVersions;
   /** Ways to read images that are faster than the one that is always there. */
   readonly loaders: readonly LoaderReport[];
 }
 
 export async function doctor(options: CommonOptions): Promise<void> {
-  const report: Report = { ...(await diagnose()), loaders: [diagnoseJpeg()] };
+  const report: Report = {
+    ...(await diagnose()),
+    cache: describeCache(),
+    images: sharpVersions(),
+    loaders: [diagnoseJpeg()],
+  };
   process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : asText(report));
   if (report.engines.some(({ ok }) => ok)) return;
   const problem = report.engines.flatMap(({ problems }) => problems).at(0);
@@ -27,7 +38,8 @@ function asText(report: Report): string {
   return `${machineText(report)}\n${tables.join("\n")}${problemList(report)}`;
 }
 
-function machineText({ node, platform, system, cpu, memory, compiler }: DoctorReport): string {
+function machineText(report: Report): string {
+  const { node, platform, system, cpu, memory, compiler, images, cache } = report;
   const { model, cores, features, load } = cpu;
   const { total_bytes: total, free_bytes: free } = memory;
   const rows: [string, string][] = [
@@ -36,6 +48,8 @@ function machineText({ node, platform, system, cpu, memory, compiler }: DoctorRe
     ["cpu", `${model}, ${cores} cores (${load} busy), ${features.join(" ")}`],
     ["memory", `${formatBytes(total)}, ${formatBytes(free)} free`],
     ["compiler", "problem" in compiler ? compiler.problem : compiler.version],
+    ["images", `sharp ${images.sharp}, libvips ${images.libvips}`],
+    ["cache", `${cache.path}, ${formatBytes(cache.free_bytes)} free`],
   ];
   return rows.map(([name, value]) => `${name.padEnd(10)}${value}\n`).join("");
 }
@@ -76,12 +90,15 @@ function loaderText({ loaders }: Report): string {
   );
 }
 
-function problemList({ engines, loaders, compiler }: Report): string {
+function problemList({ engines, loaders, compiler, cache }: Report): string {
   const problems = [
     ...[...engines, ...loaders].flatMap(({ name, problems }) =>
       problems.map((one) => ({ ...one, of: name })),
     ),
     ...("problem" in compiler ? [{ ...compiler, of: "compiler" }] : []),
+    ...(cache.problem === null
+      ? []
+      : [{ of: "cache", problem: cache.problem, fix: "export REPKIT_CACHE=FOLDER" }]),
   ];
   if (problems.length === 0) return "";
   return `\n${problems.map(({ of, ...one }) => `${of}: ${problemText(one)}\n`).join("")}`;
