@@ -184,7 +184,8 @@ export function spread(tf: Tf, kernel: Tensor4D, [down, right]: Pair): Tensor4D 
       [0, 0],
     ] as [number, number][]),
   ]);
-  const flat = tf.reshape(gaps, [height * down, width * right, inputs, out]) as Tensor4D;
+  const extents: Shape4 = [height * down, width * right, inputs, out];
+  const flat = tf.reshape<Rank.R4>(gaps, extents);
   return tf.slice4d(flat, [0, 0, 0, 0], [
     ...[(height - 1) * down + 1, (width - 1) * right + 1, inputs, out],
   ] as Shape4);

@@ -54,7 +54,7 @@ export function computeWeight(tools: Toolbox, node: Node, inputs: readonly Tenso
       };
     }
     case "concat": {
-      const extents = inputs.map(({ shape }) => shape[0]!);
+      const extents = inputs.map(({ shape }) => shape[0]);
       return { value: tf.concat([...inputs], 0), backward: (dy) => tf.split(dy, extents, 0) };
     }
     case "embed":

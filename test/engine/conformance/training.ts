@@ -126,7 +126,9 @@ function compareGradients(
  * The norm of a difference bounds the difference of norms, and that of each element. In fp32 one
  * gradient may be off by as much as half of the network's are: the reference's error in it can have
  * been small by luck. In fp64, a gradient that is zero in theory is the rounding
- * of its terms, which `err_l2` tells in float32: 2^-29 of that, and SUMS times it for luck.
+ * of its terms, which `err_l2` tells in float32: 2^-29 of that, and SUMS times it for luck. In fp32 nothing
+ * but rounding is left of it, in `err_l2` as in what is compared (torch's can be 1.8 times as large where
+ * the median errors of all gradients are equal): twice as much again.
  */
 function gradientLimit(
   precision: Precision,
@@ -136,7 +138,8 @@ function gradientLimit(
   if (precision === "fp64") {
     return EXACT.gradient * l2_f64 + (SUMS * err_l2 * ROUNDOFF.fp64) / RECORDED;
   }
-  return TWICE * max(err_l2, typical * l2_f64) + SUMS * RECORDED * l2_f64;
+  const noise = err_l2 > l2_f64 ? TWICE : 1;
+  return noise * TWICE * max(err_l2, typical * l2_f64) + SUMS * RECORDED * l2_f64;
 }
 
 /** The median of the gradients' own relative errors. */
