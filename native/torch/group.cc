@@ -59,8 +59,8 @@ auto asking(const char* what, Call call) -> decltype(call()) {
 constexpr auto kNoNccl = "backend nccl: this libtorch has no CUDA; use gloo";
 #elif !defined(USE_C10D_NCCL)
 constexpr auto kNoNccl =
-    "backend nccl: the addon was built without the headers of CUDA and NCCL; beside a torch from PyPI run: "
-    "python3 -m pip install nvidia-cuda-crt==(CUDA's version).*, then: repkit build torch; or use gloo";
+    "backend nccl: the addon was built without the headers of CUDA and NCCL (a torch from PyPI also takes "
+    "nvidia-cuda-crt of the same CUDA version), see docs/engines.md; use gloo";
 #endif
 
 // Before anybody waits for anybody.
