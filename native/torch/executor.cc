@@ -338,10 +338,12 @@ void Executor::share_state() {
   std::string layout;
   for (const auto& parameter : parameters_) layout += parameter.name + " " + c10::str(parameter.value.sizes()) + "\n";
   const double digest = static_cast<double>(std::hash<std::string>()(layout) >> 12);  // exact in a double
+  // NCCL sends nothing that is on the CPU.
+  const auto number = at::TensorOptions(device_).dtype(at::kDouble);
   // Equal in all processes where it is rank 0's in each.
-  auto first = at::full({1}, digest, at::kDouble);
+  auto first = at::full({1}, digest, number);
   communicator_->broadcast(first, 0);
-  auto strangers = at::full({1}, first.item<double>() == digest ? 0. : 1., at::kDouble);
+  auto strangers = at::full({1}, first.item<double>() == digest ? 0. : 1., number);
   communicator_->all_reduce(strangers);
   if (strangers.item<double>() > 0) throw std::invalid_argument("the processes of the group load different graphs");
 
@@ -354,7 +356,7 @@ void Executor::share_state() {
       if (part.empty()) return;
       std::vector<at::Tensor> flat;
       for (const auto& value : part) flat.push_back(value.reshape(-1));
-      const auto message = at::cat(flat);
+      const auto message = to_device(at::cat(flat));
       communicator_->broadcast(message, 0);
       int64_t offset = 0;
       for (auto& value : part) {

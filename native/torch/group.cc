@@ -11,12 +11,7 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
-// Of a library without CUDA there is the header too.
-#if defined(REPKIT_WITH_CUDA) && __has_include(<nccl.h>) && __has_include(<cuda_runtime_api.h>)
-#define REPKIT_HAS_NCCL 1
-#ifndef USE_C10D_NCCL
-#define USE_C10D_NCCL
-#endif
+#ifdef USE_C10D_NCCL  // by src/engine/torch/target.ts, where the headers are
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
 #endif
@@ -58,6 +53,23 @@ auto asking(const char* what, Call call) -> decltype(call()) {
   } catch (const std::exception& error) {
     throw EnvironmentError(std::string(what) + ": " + first_line(error.what()));
   }
+}
+
+#if !defined(REPKIT_WITH_CUDA)
+constexpr auto kNoNccl = "backend nccl: this libtorch has no CUDA; use gloo";
+#elif !defined(USE_C10D_NCCL)
+constexpr auto kNoNccl =
+    "backend nccl: the addon was built without the headers of CUDA and NCCL (a torch from PyPI also takes "
+    "nvidia-cuda-crt of the same CUDA version), see docs/engines.md; use gloo";
+#endif
+
+// Before anybody waits for anybody.
+void require_nccl() {
+#ifdef USE_C10D_NCCL
+  if (!at::globalContext().hasCUDA()) throw EnvironmentError("backend nccl: libtorch finds no CUDA device; use gloo");
+#else
+  throw EnvironmentError(kNoNccl);
+#endif
 }
 
 // `Backend` is c10d::ProcessGroupGloo or ProcessGroupNCCL: their base class has another name since libtorch 2.0.
@@ -127,7 +139,7 @@ class C10dGroup : public Group {
   }
 
   std::shared_ptr<Communicator> communicator(const at::Device& device) override {
-    auto made = options().backend == "nccl" && device.is_cuda() ? nccl(device) : gloo();
+    auto made = options().backend == "nccl" && device.is_cuda() ? nccl() : gloo();
     const std::lock_guard<std::mutex> lock(mutex_);
     others_.push_back(made);
     return made;
@@ -250,8 +262,8 @@ class C10dGroup : public Group {
     });
   }
 
-#ifdef REPKIT_HAS_NCCL
-  std::shared_ptr<Communicator> nccl(const at::Device&) {
+#ifdef USE_C10D_NCCL
+  std::shared_ptr<Communicator> nccl() {
     const auto& options = this->options();
     return asking("nccl", [&]() -> std::shared_ptr<Communicator> {
       // Failures come out of wait(), instead of ending the process.
@@ -264,9 +276,7 @@ class C10dGroup : public Group {
     });
   }
 #else
-  std::shared_ptr<Communicator> nccl(const at::Device&) {
-    throw EnvironmentError("this build of the addon has no NCCL: its headers were not there; use backend gloo");
-  }
+  std::shared_ptr<Communicator> nccl() { throw EnvironmentError(kNoNccl); }
 #endif
 
   const std::shared_ptr<AbortFlag> abort_;
@@ -280,6 +290,7 @@ class C10dGroup : public Group {
 }  // namespace
 
 std::shared_ptr<Group> Group::connect(const GroupOptions& options, const std::shared_ptr<AbortFlag>& abort) {
+  if (options.backend == "nccl") require_nccl();
   return std::make_shared<C10dGroup>(options, abort);
 }
 

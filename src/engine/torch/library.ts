@@ -22,6 +22,8 @@ export interface LibTorch {
   readonly cxx11Abi: boolean | undefined;
   /** CUDA's version, where the library has CUDA. */
   readonly cuda: string | undefined;
+  /** Whether what c10d's header of NCCL includes is there. NCCL itself is within torch_cuda. */
+  readonly nccl: boolean;
   /** The C++ standard that its headers ask for, 17 at least. */
   readonly cxxStandard: number;
 }
@@ -61,15 +63,17 @@ export function inspectLibrary(root: string): Inspection {
   }
   const withCuda = ["torch_cuda", "c10_cuda"].filter(has);
   const apiInclude = join(include, "torch", "csrc", "api", "include");
+  const includeDirs = [include, apiInclude, ...(withCuda.length > 0 ? cudaHeaders(root) : [])];
   return {
     library: {
       root,
       version,
-      includeDirs: [include, apiInclude, ...(withCuda.length > 0 ? cudaHeaders(root) : [])],
+      includeDirs,
       libraryDir,
       libraries: ["torch", "torch_cpu", "c10", ...withCuda],
       cxx11Abi: cxx11Abi(join(libraryDir, libraryFile("c10"))),
       cuda: withCuda.length > 0 ? (cudaVersion(root, version) ?? "unknown") : undefined,
+      nccl: withCuda.length > 0 && hasNccl(includeDirs),
       cxxStandard: cxxStandard(join(include, "ATen", "ATen.h")),
     },
   };
@@ -118,6 +122,21 @@ function cudaHeaders(root: string): string[] {
   return [...folders.map((name) => join(wheels, name)), "/usr/local/cuda"]
     .map((folder) => join(folder, "include"))
     .filter((folder) => existsSync(folder));
+}
+
+/**
+ * What of other packages c10d's ProcessGroupNCCL.hpp includes, directly or not. The wheels that torch depends on
+ * bring all but `crt`, which is in nvidia-cuda-crt.
+ */
+const NCCL_HEADERS = [
+  "torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp",
+  ...["nccl.h", "cuda_runtime.h", "crt/host_config.h"],
+  ...["cublas_v2.h", "cublasLt.h", "cusparse.h", "cusolverDn.h"],
+];
+
+function hasNccl(includeDirs: readonly string[]): boolean {
+  const searched = [...includeDirs, "/usr/include"]; // Debian's libnccl-dev
+  return NCCL_HEADERS.every((header) => searched.some((dir) => existsSync(join(dir, header))));
 }
 
 /** Told by a constructor of c10::Error that takes a string: its name says which kind. */

@@ -20,18 +20,23 @@ export function torchAddon(sources = TORCH_ADDON.sources): Addon {
 }
 
 export function torchTarget(addon: Addon, library: LibTorch): Target<LibTorch> {
-  const { cxx11Abi, libraryDir } = library;
+  const { cxx11Abi, cuda, libraryDir } = library;
+  const abi = cxx11Abi === undefined ? [] : [`-D_GLIBCXX_USE_CXX11_ABI=${cxx11Abi ? 1 : 0}`];
   return {
     addon,
     library,
     title: describeLibrary(library),
     libraryFile: join(libraryDir, libraryFile("torch_cpu")),
     cxxStandard: library.cxxStandard,
-    cuda: library.cuda ?? null,
+    cuda: cuda ?? null,
     compileFlags: compileFlags(addon, {
       ...library,
       options: openMpFlags(),
-      definitions: cxx11Abi === undefined ? [] : [`-D_GLIBCXX_USE_CXX11_ABI=${cxx11Abi ? 1 : 0}`],
+      definitions: [
+        ...abi,
+        ...(cuda === undefined ? [] : ["-DREPKIT_WITH_CUDA"]),
+        ...(library.nccl ? ["-DUSE_C10D_NCCL"] : []), // c10d's own name
+      ],
     }),
     linkFlags: linkFlags({
       ...library,

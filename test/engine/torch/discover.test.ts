@@ -58,6 +58,7 @@ describe("a folder", () => {
         libraries: ["torch", "torch_cpu", "c10", "torch_cuda", "c10_cuda"],
         cxx11Abi: true,
         cuda: "12.4",
+        nccl: false,
         cxxStandard: 17,
       },
     });
@@ -74,6 +75,30 @@ describe("a folder", () => {
     const { library } = inspectLibrary(root) as { library: LibTorch };
     expect(library).toMatchObject({ version: "2.15.0+cu132", cuda: "13.2", cxxStandard: 20 });
     expect(library.includeDirs).toContain(join(site, "nvidia/cu13/include"));
+  });
+
+  test("NCCL takes CUDA, and every header that c10d's includes", () => {
+    const cuda = { "lib/libtorch_cuda.so": "", "build-version": "2.15.0+cu132\n" };
+    const headers = {
+      "torch/include/torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp": "",
+      "nvidia/nccl/include/nccl.h": "",
+      ...Object.fromEntries(
+        ["cuda_runtime", "cublas_v2", "cublasLt", "cusparse", "cusolverDn"].map((name) => [
+          `nvidia/cu13/include/${name}.h`,
+          "",
+        ]),
+      ),
+    };
+    const hasNccl = (files: Record<string, string>, library: Record<string, string> = cuda) => {
+      const site = newFolder();
+      const root = fakeLibrary(join(site, "torch"), library);
+      writeTree(site, files);
+      return (inspectLibrary(root) as { library: LibTorch }).library.nccl;
+    };
+    const crt = { "nvidia/cu13/include/crt/host_config.h": "" };
+    expect(hasNccl({ ...headers, ...crt })).toBe(true);
+    expect(hasNccl(headers)).toBe(false);
+    expect(hasNccl({ ...headers, ...crt }, { "build-version": "2.15.0\n" })).toBe(false);
   });
 
   test.each(["lib/x86_64-linux-gnu", "lib64"])("as a prefix with %s", (dir) => {

@@ -156,6 +156,14 @@ describeTorch("process groups", (engine) => {
     expect((await failureOf(() => connect(engine, { ...options, rank: 2 }))).kind).toBe("usage");
   });
 
+  it("NCCL without a CUDA device is refused at once, whether or not it is compiled in", async () => {
+    if (engine.devices.length > 1) return;
+    const options = { url: "tcp://127.0.0.1:1", rank: 0, worldSize: 2, timeoutSeconds: 60 };
+    const error = await failureOf(() => connect(engine, { ...options, backend: "nccl" }));
+    expect(error.kind).toBe("environment");
+    expect(error.message).toMatch(/backend nccl: .*; use gloo$/);
+  });
+
   it("an interface that is not there is an environment error", async () => {
     const failing = inGroup(engine, 1, (group: ProcessGroup) => group.barrier(), {
       interface: "nosuch0",

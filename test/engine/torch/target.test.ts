@@ -14,6 +14,7 @@ describe("flags", () => {
     libraries: ["torch", "torch_cpu", "c10", "torch_cuda"],
     cxx11Abi: false,
     cuda: undefined,
+    nccl: false,
     cxxStandard: 20,
   };
 
@@ -25,6 +26,19 @@ describe("flags", () => {
     expect(
       torchTarget(ADDON, { ...library, cxx11Abi: undefined }).compileFlags.join(" "),
     ).not.toMatch(/ABI/);
+  });
+
+  test("tell the sources of CUDA, and of NCCL where its headers are", () => {
+    const definitions = (more: Partial<LibTorch>) =>
+      torchTarget(ADDON, { ...library, ...more }).compileFlags.filter((flag) =>
+        /CUDA|NCCL/.test(flag),
+      );
+    expect(definitions({})).toEqual([]);
+    expect(definitions({ cuda: "13.2" })).toEqual(["-DREPKIT_WITH_CUDA"]);
+    expect(definitions({ cuda: "13.2", nccl: true })).toEqual([
+      "-DREPKIT_WITH_CUDA",
+      "-DUSE_C10D_NCCL",
+    ]);
   });
 
   test("do not put /usr/include before the compiler's own headers", () => {
