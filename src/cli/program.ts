@@ -265,7 +265,6 @@ export function program(): Command {
     });
   command(root, "completion", "what makes a shell complete commands, flags and names", [
     "repkit completion bash",
-    "source <(repkit completion bash)",
     "repkit completion zsh > ~/.zsh/completions/_repkit",
     "repkit completion fish > ~/.config/fish/completions/repkit.fish",
   ])

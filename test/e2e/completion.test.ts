@@ -73,7 +73,7 @@ describe("in bash", () => {
   });
 
   it("arguments by their place: a flag's value is none", () => {
-    expect(complete("repkit", "bench", "")).toEqual(["step", "forward", "data"]);
+    expect(complete("repkit", "bench", "")).toEqual(["step", "forward", "data", "convert"]);
     expect(complete("repkit", "bench", "-a", "ResNet-18", "f")).toEqual(["forward"]);
     expect(complete("repkit", "bench", "step", "f")).toEqual([]);
     expect(complete("repkit", "build", "tfjs-node-")).toEqual(["tfjs-node-gpu"]);

@@ -84,11 +84,11 @@ describe("what is loaded", () => {
   const packages = (names: Iterable<string>) =>
     [...names].filter((name) => !name.endsWith(".js") && !name.startsWith("node:"));
 
-  it("--help: the command line's own files, errors, and commander", () => {
+  it("--help: the command line's own files, the engines' names, errors, and commander", () => {
     const loaded = loadedBy("cli/main.js");
     expect([...loaded].filter((name) => name.endsWith(".js")).sort()).toEqual([
       ...["cli/commands/train-options.js", "cli/main.js", "cli/parsers.js", "cli/program.js"],
-      ...["cli/signals.js", "errors.js", "util/suggest.js"],
+      ...["cli/signals.js", "engine/index.js", "errors.js", "util/suggest.js"],
     ]);
     expect(packages(loaded)).toEqual(["commander"]);
   });
