@@ -1,4 +1,4 @@
-// The reference's networks on TensorFlow.js: a few on WebAssembly, all that torch runs on tfjs-node.
+// The reference's networks on WebAssembly: a few, or all; node/ has those of tfjs-node.
 
 import type { TfjsEngine } from "../../../src/engine/tfjs/engine.js";
 import { describeTfjs } from "../../helpers/tfjs-engine.js";
@@ -16,13 +16,10 @@ const TRAINED = ["dbb__ResNet-18__DBB"];
 /** Steps in fp32 are led by as many in fp64, which TensorFlow.js does not have. */
 const torch = loadTorchEngine();
 
-for (const backend of ["wasm", "node"] as const) {
-  await describeTfjs(`tfjs:${backend} networks`, backend, (engine: TfjsEngine) => {
-    const isQuick = backend === "wasm" && !ALL;
-    const subject: Subject = { engine, precision: "fp32" };
-    describeEvaluation(subject, ...(isQuick ? [EVALUATED] : []));
-    if (torch === undefined) return;
-    const exact = { ...subject, exactEngine: torch };
-    describeTraining(exact, ...(isQuick ? [TRAINED] : []));
-  });
-}
+await describeTfjs("tfjs:wasm networks", "wasm", (engine: TfjsEngine) => {
+  const subject: Subject = { engine, precision: "fp32" };
+  describeEvaluation(subject, ...(ALL ? [] : [EVALUATED]));
+  if (torch === undefined) return;
+  const exact = { ...subject, exactEngine: torch };
+  describeTraining(exact, ...(ALL ? [] : [TRAINED]));
+});
