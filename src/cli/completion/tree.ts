@@ -68,7 +68,9 @@ function valuesOf(command: Command, option: Option): Values {
 }
 
 /** Of configs/; a test holds the list against the folder. */
-export const OWN_RECIPES = ["cpu-small", "resnet", "repvgg", "repvggplus", "orepa"];
+export const OWN_RECIPES = [
+  ...["cpu-small", "sample-data", "resnet", "repvgg", "repvggplus", "orepa"],
+];
 
 /** By long name. */
 const NAMED: Readonly<Record<string, readonly string[]>> = {
