@@ -6,8 +6,8 @@ import { chooseEngine } from "../../../dist/engine/index.js";
 import { initialState } from "../../../dist/graph/index.js";
 import { buildModel } from "../../../dist/index.js";
 
-const SIZE = 64;
-const BATCH = 4;
+const SIZE = 32;
+const BATCH = 2;
 
 /**
  * @param {number} steps
@@ -33,7 +33,7 @@ async function train(steps, onStep) {
 const [, , steps = 1, every = 1] = process.argv.map(Number);
 if (isMainThread) {
   /** @type {Record<string, number>} */
-  const resident = { start: process.memoryUsage.rss() };
+  const resident = {};
   await train(steps, (step) => {
     if (step % every === 0) resident[step] = process.memoryUsage.rss();
   });
