@@ -6,7 +6,7 @@ import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import loadWabt from "wabt";
 
 const root = new URL("../", import.meta.url);
-const folders = ["src/util/wasm/", "src/engine/tfjs/wasm/"];
+const folders = ["src/linalg/wasm/", "src/engine/tfjs/wasm/"];
 
 /**
  * The text of the TypeScript file for a WebAssembly text file.

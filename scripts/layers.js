@@ -17,7 +17,7 @@ export const layers = [
     name: "cli",
     mayImport: [
       ...["train", "evaluate", "verify", "convert", "bench", "engine", "data", "checkpoint"],
-      ...["reparam", "zoo", "blocks", "graph", "addons", "index"],
+      ...["reparam", "zoo", "blocks", "graph", "linalg", "addons", "index"],
     ],
     reason: "the command line is the top; nothing may depend on it",
   },
@@ -40,7 +40,13 @@ export const layers = [
     mayImport: ["engine", "checkpoint", "zoo", "reparam", "blocks", "graph"],
     reason: "verify builds every block by itself, runs it, and knows no other job",
   },
-  ...["evaluate", "convert", "bench"].map((name) => ({
+  {
+    name: "convert",
+    mayImport: ["checkpoint", "zoo", "reparam", "graph", "linalg"],
+    reason:
+      "convert folds the model of a checkpoint into another, checks it without an engine, and knows no other job",
+  },
+  ...["evaluate", "bench"].map((name) => ({
     name,
     mayImport: ["engine", "data", "checkpoint", "zoo", "reparam", "graph"],
     reason: `${name} is a job on its own: it gets its models from the zoo or a checkpoint and knows no other job`,
@@ -63,7 +69,7 @@ export const layers = [
   },
   {
     name: "reparam",
-    mayImport: ["graph"],
+    mayImport: ["graph", "linalg"],
     reason: "rules rewrite graphs, not blocks, so that they fold any model",
   },
   {
@@ -78,8 +84,13 @@ export const layers = [
   },
   {
     name: "graph",
-    mayImport: [],
-    reason: "the graph is data at the bottom, which every other layer can read",
+    mayImport: ["linalg"],
+    reason: "the graph is data near the bottom, which every other layer can read",
+  },
+  {
+    name: "linalg",
+    mayImport: ["addons"],
+    reason: "sums of plain numbers, whatever they mean",
   },
   {
     name: "addons",

@@ -6,6 +6,7 @@ import { existsSync } from "node:fs";
 
 const builtTorch = new URL("../dist/engine/torch/build.js", import.meta.url);
 const builtJpeg = new URL("../dist/data/jpeg/build.js", import.meta.url);
+const builtLinalg = new URL("../dist/linalg/build.js", import.meta.url);
 const builtTfjsNode = new URL("../dist/engine/tfjs/node/build.js", import.meta.url);
 
 /** @param {import("jest").Config & { testPathPatterns: { patterns: readonly string[] } }} config */
@@ -25,6 +26,12 @@ export default async function globalSetup({ testPathPatterns }) {
     const module = await import(builtJpeg.href);
     const { ensureJpegAddon } = /** @type {typeof import("../src/data/jpeg/build.js")} */ (module);
     await ensure("jpeg addon", () => ensureJpegAddon({ onEvent: sayOf("jpeg addon") }));
+  }
+  if (existsSync(builtLinalg)) {
+    /** @type {unknown} */
+    const module = await import(builtLinalg.href);
+    const { ensureLinalgAddon } = /** @type {typeof import("../src/linalg/build.js")} */ (module);
+    await ensure("linalg addon", () => ensureLinalgAddon({ onEvent: sayOf("linalg addon") }));
   }
   if (existsSync(builtTfjsNode)) {
     /** @type {unknown} */

@@ -17,7 +17,13 @@ export function packageVersion(): string {
 
 /** Node-API's headers: the C interface and its C++ wrapper. */
 export function nodeHeaders(): readonly string[] {
-  return [join(packageFolder("node-api-headers"), "include"), packageFolder("node-addon-api")];
+  return [nodeApiHeaders().root, packageFolder("node-addon-api")];
+}
+
+/** Node-API's C headers as a library that an addon is compiled against. */
+export function nodeApiHeaders(): { readonly root: string; readonly version: string } {
+  const folder = packageFolder("node-api-headers");
+  return { root: join(folder, "include"), version: versionIn(join(folder, "package.json")) };
 }
 
 /** What the headers are, for a key that changes when they do. */

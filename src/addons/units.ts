@@ -77,7 +77,7 @@ export function compileFlags(addon: Addon, needs: CompileNeeds): readonly string
 
 /** What of a library to link, and where it is found when the addon is loaded. */
 export interface LinkNeeds {
-  readonly libraryDir: string;
+  readonly libraryDir?: string;
   /** Names without `lib` and extension. */
   readonly libraries: readonly string[];
   /** Not on macOS, whose linker knows others. */
@@ -87,7 +87,7 @@ export interface LinkNeeds {
 /** Flags of the link, after the objects. */
 export function linkFlags({ libraryDir, libraries, options = [] }: LinkNeeds): readonly string[] {
   const names = libraries.map((name) => `-l${name}`);
-  const search = [`-L${libraryDir}`, `-Wl,-rpath,${libraryDir}`];
+  const search = libraryDir === undefined ? [] : [`-L${libraryDir}`, `-Wl,-rpath,${libraryDir}`];
   if (process.platform === "darwin") {
     return ["-bundle", "-undefined", "dynamic_lookup", ...search, ...names];
   }

@@ -5,6 +5,7 @@ import { types } from "node:util";
 import { RepkitError } from "../errors.js";
 import type { Tensor, TensorData } from "../graph/tensor.js";
 import type { StoredDType } from "./container.js";
+import { takeMemory } from "./spare-memory.js";
 
 /** Bytes per element. */
 export const DTYPE_BYTES: Readonly<Record<StoredDType, number>> = {
@@ -72,8 +73,7 @@ export function decodeElements(dtype: StoredDType, bytes: Uint8Array<ArrayBuffer
 
 /** Memory for `count` elements, not cleared: the caller fills all of it. */
 export function allocateElements(dtype: StoredDType, count: number): Uint8Array<ArrayBuffer> {
-  // A buffer of its own, never a piece of the shared pool: it becomes the tensor's memory.
-  return Buffer.allocUnsafeSlow(count * DTYPE_BYTES[dtype]);
+  return takeMemory(count * DTYPE_BYTES[dtype]);
 }
 
 /**

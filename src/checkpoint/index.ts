@@ -66,3 +66,4 @@ export {
   type OutputContainer,
   type SaveOptions,
 } from "./save-checkpoint.js";
+export { recycle } from "./spare-memory.js";

@@ -195,6 +195,7 @@ export function program(): Command {
   command(root, "build", "compile a native part for this machine", [
     "repkit build torch",
     "repkit build jpeg",
+    "repkit build linalg",
     "repkit build tfjs-node",
     "repkit build torch --libtorch ~/libtorch --clean",
     "REPKIT_LIBTORCH=~/libtorch repkit build torch --force",
@@ -202,8 +203,8 @@ export function program(): Command {
     .addArgument(
       choiceArgument(
         "<part>",
-        "torch: the engine; jpeg: fast reading of JPEG files; tfjs-node, tfjs-node-gpu: the tfjs engine on TensorFlow",
-        ["torch", "jpeg", "tfjs-node", "tfjs-node-gpu"],
+        "torch: the engine; jpeg: fast reading of JPEG files; linalg: fast conversion of large models; tfjs-node, tfjs-node-gpu: the tfjs engine on TensorFlow",
+        ["torch", "jpeg", "linalg", "tfjs-node", "tfjs-node-gpu"],
       ),
     )
     .option("--libtorch <folder>", "compile against this libtorch (default: the first one found)")

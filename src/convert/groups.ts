@@ -2,6 +2,7 @@
  * The weights of the folded convolutions of one model, each with its check. The work is the same in
  * a worker thread and in the main one.
  */
+import { recycle } from "../checkpoint/index.js";
 import type { Graph, StateSource, Tensor } from "../graph/index.js";
 import {
   checkGroup,
@@ -49,7 +50,8 @@ export class GroupFolder {
     const { original, folded, verify } = this.#job;
     const convolution = this.#result.convolutions[index]!;
     // Folding and checking read the same tensors; no other group does.
-    const state = cached(this.#source);
+    const read = new Map<string, Tensor | undefined>();
+    const state = cached(this.#source, read);
     const valueOf = (position: number) => {
       const parameter = this.#result.parameters[position]!;
       const { data } = parameter.value(state);
@@ -65,12 +67,12 @@ export class GroupFolder {
           bias,
         })
       : undefined;
+    for (const tensor of read.values()) if (tensor !== undefined) recycle(tensor);
     return { index, weight: weight.data, bias: bias?.data, check };
   }
 }
 
-function cached(source: StateSource): StateSource {
-  const read = new Map<string, Tensor | undefined>();
+function cached(source: StateSource, read: Map<string, Tensor | undefined>): StateSource {
   return {
     get(name) {
       if (!read.has(name)) read.set(name, source.get(name));

@@ -10,6 +10,7 @@ import {
 } from "../checkpoint/index.js";
 import { fileError } from "../errors.js";
 import { graphMacs, parameterCount, type StateSource, type Tensor } from "../graph/index.js";
+import { useNativeSums } from "../linalg/use-native.js";
 import { foldGraph, materialise } from "../reparam/index.js";
 import { buildModel, type Model } from "../zoo/index.js";
 import type { GroupsToFold } from "./groups.js";
@@ -66,6 +67,7 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   const { input, output, keepStructure = false } = options;
   outputContainer(output);
   requireWritable(output);
+  useNativeSums();
   const pool = startPool({ path: input, root: options.root }, keepStructure ? 0 : options.threads);
   try {
     return await convertWith(pool, options);

@@ -1,5 +1,12 @@
 /** Runs a whole network on the image that networks are compared on. */
-import { elementCount, interpret, randomStream, type StateSource } from "../graph/index.js";
+import { recycle } from "../checkpoint/index.js";
+import {
+  elementCount,
+  type Graph,
+  interpret,
+  randomStream,
+  type StateSource,
+} from "../graph/index.js";
 import { buildModel, type ModelOptions } from "../zoo/index.js";
 
 /** Pixels: enough to pass through every layer of the registry's networks. */
@@ -12,6 +19,27 @@ export function networkLogits(model: ModelOptions, state: StateSource): Float64A
   const shape = [1, 3, CHECK_SIZE, CHECK_SIZE];
   const random = randomStream(0, "network check");
   const data = Float64Array.from({ length: elementCount(shape) }, () => 4 * random() - 2);
-  const { outputs } = interpret(main, state, { shape, data }, { mode: "infer" });
+  const weights = layerWeights(main);
+  const { outputs } = interpret(
+    main,
+    state,
+    { shape, data },
+    {
+      mode: "infer",
+      onRelease: (node, value) => {
+        if (weights.has(node.id)) recycle(value);
+      },
+    },
+  );
   return outputs.get("logits")!.data;
+}
+
+/** Parameters that nothing but layers read, so that no other value shares their memory. */
+function layerWeights({ nodes }: Graph): ReadonlySet<number> {
+  const found = new Set(nodes.filter(({ op }) => op.kind === "param").map(({ id }) => id));
+  for (const { op, inputs } of nodes) {
+    if (op.kind === "conv2d" || op.kind === "linear") continue;
+    for (const input of inputs) found.delete(input);
+  }
+  return found;
 }

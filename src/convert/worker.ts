@@ -3,7 +3,8 @@ import { parentPort, workerData } from "node:worker_threads";
 
 import { openTensorFile, type TensorFile } from "../checkpoint/index.js";
 import { RepkitError } from "../errors.js";
-import { warmUp } from "../util/gemm.js";
+import { warmUp } from "../linalg/index.js";
+import { useNativeSums } from "../linalg/use-native.js";
 import type { ModelOptions } from "../zoo/index.js";
 import { GroupFolder, type GroupsToFold } from "./groups.js";
 
@@ -33,6 +34,7 @@ if (port !== null) {
     // The main thread meets the same error, and says it.
   }
   // While the main thread recognises the model there is nothing else to do.
+  useNativeSums();
   warmUp();
   port.on("message", (message: GroupsToFold | Task) => {
     try {

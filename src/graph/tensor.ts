@@ -16,6 +16,9 @@ export interface Tensor<D extends TensorData = TensorData> {
 
 export type Float64Tensor = Tensor<Float64Array>;
 
+/** Of either width, as it is stored. */
+export type FloatTensor = Tensor<Float64Array> | Tensor<Float32Array>;
+
 /**
  * Whoever can hand out the values of a model's parameters and buffers by state-dict name: a `Map`,
  * or an open checkpoint that reads a tensor when it is asked for.
@@ -61,6 +64,12 @@ export function toFloat64(tensor: Tensor): Float64Tensor {
   if (types.isFloat64Array(data)) return { shape, data };
   if (types.isBigInt64Array(data)) return { shape, data: Float64Array.from(data, Number) };
   return { shape, data: Float64Array.from(data) };
+}
+
+/** The very same tensor, or integers as float64. */
+export function toFloats(tensor: Tensor): FloatTensor {
+  const { data, shape } = tensor;
+  return types.isFloat32Array(data) ? { shape, data } : toFloat64(tensor);
 }
 
 /** The same values rounded once to float32; the very same tensor where it is float32 already. */

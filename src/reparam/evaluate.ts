@@ -8,6 +8,7 @@ import {
   constantTensor,
   elementCount,
   type Float64Tensor,
+  type FloatTensor,
   type Graph,
   interpret,
   type Node,
@@ -15,10 +16,9 @@ import {
   type StateSource,
   type Tensor,
   toFloat64,
+  toFloats,
 } from "../graph/index.js";
-import { lines, multiplyAdd } from "../util/gemm.js";
-
-type Numbers = Tensor<Float64Array> | Tensor<Float32Array>;
+import { addScaled, lines, multiplyAdd, round } from "../linalg/index.js";
 
 /** The value of weight node `id`, from the parameters it depends on; nothing else is read. */
 export function evaluateWeight(graph: Graph, id: number, state: StateSource): Float64Tensor {
@@ -32,21 +32,36 @@ export function evaluateRounded(
   state: StateSource,
 ): Tensor<Float32Array> {
   const shape = graph.nodes[id]?.type.shape ?? [];
-  // Fresh memory costs more than the arithmetic on it, so the float64 sums of one weight after the
-  // other share theirs.
-  const count = elementCount(shape);
-  if (scratch.length < count) scratch = new Float64Array(count);
-  const sums = scratch.subarray(0, count).fill(0);
-  new Evaluation(graph, state).accumulate(id, sums);
-  return { shape, data: Float32Array.from(sums) };
+  const evaluation = new Evaluation(graph, state);
+  const data = new Float32Array(elementCount(shape));
+  const [rows = 1] = shape;
+  const row = data.length / rows;
+  // So many output channels at a time that their sums stay in the processor's caches.
+  const step = Math.max(1, Math.floor(SUMS / Math.max(row, 1)));
+  if (sums.length < row) sums = new Float64Array(row);
+  for (let first = 0; first < rows; first += step) {
+    const end = Math.min(first + step, rows);
+    const target = sums.subarray(0, (end - first) * row).fill(0);
+    evaluation.accumulate(id, target, { first, end });
+    round(target, data.subarray(first * row, end * row));
+  }
+  return { shape, data };
 }
 
-let scratch = new Float64Array(0);
+const SUMS = 1 << 16; // numbers
+/** Shared by one weight after the other: fresh memory costs more than the arithmetic on it. */
+let sums = new Float64Array(SUMS);
+
+/** Indices of the first axis, from `first` to before `end`. */
+interface Rows {
+  readonly first: number;
+  readonly end: number;
+}
 
 class Evaluation {
   readonly #graph: Graph;
   readonly #state: StateSource;
-  readonly #known = new Map<number, Numbers>();
+  readonly #known = new Map<number, FloatTensor>();
 
   constructor(graph: Graph, state: StateSource) {
     this.#graph = graph;
@@ -54,7 +69,7 @@ class Evaluation {
   }
 
   /** The value of a node, computed once. */
-  value(id: number): Numbers {
+  value(id: number): FloatTensor {
     const known = this.#known.get(id);
     if (known !== undefined) return known;
     const value = this.#compute(this.#node(id));
@@ -62,60 +77,67 @@ class Evaluation {
     return value;
   }
 
-  #compute(node: Node): Numbers {
+  #compute(node: Node): FloatTensor {
     const { op } = node;
     if (op.kind === "param") return stored(this.#state, op);
     if (op.kind === "constant") return constantTensor(op.shape, op.fill);
     if (op.kind === "reshape") return { ...this.value(node.inputs[0] ?? -1), shape: op.shape };
     if (op.kind === "detach") return this.value(node.inputs[0] ?? -1);
     if (!accumulates(node)) return this.#interpret(node);
-    const data = new Float64Array(elementCount(node.type.shape));
-    this.#accumulate(node, data, undefined);
-    return { shape: node.type.shape, data };
+    const { shape } = node.type;
+    const data = new Float64Array(elementCount(shape));
+    this.#accumulate(node, data, { first: 0, end: shape[0] ?? 1 }, undefined);
+    return { shape, data };
   }
 
-  /** target += value of node `id`. */
-  accumulate(id: number, target: Float64Array): void {
-    this.#accumulate(this.#node(id), target, undefined);
+  /** target += those rows of the value of node `id`. */
+  accumulate(id: number, target: Float64Array, rows: Rows): void {
+    this.#accumulate(this.#node(id), target, rows, undefined);
   }
 
-  /** target += value(node) * factors, one factor per index of the first axis. */
-  #accumulate(node: Node, target: Float64Array, factors: Float64Array | undefined): void {
+  /** target += rows of value(node) * factors, one factor for each index of the whole first axis. */
+  #accumulate(
+    node: Node,
+    target: Float64Array,
+    rows: Rows,
+    factors: Float64Array | undefined,
+  ): void {
     const { op } = node;
     const [first = -1, second = -1] = node.inputs;
     if (op.kind === "add") {
-      for (const input of node.inputs) this.#accumulate(this.#node(input), target, factors);
+      for (const input of node.inputs) this.#accumulate(this.#node(input), target, rows, factors);
     } else if (op.kind === "scale") {
       const own = toFloat64(this.value(second)).data;
-      this.#accumulate(this.#node(first), target, factors ? multiply(own, factors) : own);
+      this.#accumulate(this.#node(first), target, rows, factors ? multiply(own, factors) : own);
     } else if (op.kind === "embed") {
-      addEmbedded(target, this.value(first), op, factors);
-    } else if (op.kind === "composeKernels") {
-      this.#accumulateComposition(node, op, target, factors);
+      addEmbedded(target, this.value(first), op, rows, factors);
+    } else if (op.kind === "composeKernels" && this.#isPointwise(node, op)) {
+      const kernels = { first: this.value(first), second: this.value(second) };
+      addPointwiseComposition(target, kernels, op.groups, rows, factors);
     } else if (isOuterProduct(node)) {
-      addOuterProducts(target, this.value(first), this.value(second), factors);
+      addOuterProducts(target, this.value(first), this.value(second), rows, factors);
     } else {
-      addScaled(target, this.value(node.id).data, factors);
+      addRows(target, this.#interpreted(node), rows, factors);
     }
   }
 
-  #accumulateComposition(
-    node: Node,
-    op: OpOf<"composeKernels">,
-    target: Float64Array,
-    factors: Float64Array | undefined,
-  ): void {
-    const [first = -1, second = -1] = node.inputs;
-    const [, , height = 1, width = 1] = this.#node(first).type.shape;
-    if (op.correlate || height * width > 1) {
-      addScaled(target, this.#interpret(node).data, factors);
-    } else {
-      addPointwiseComposition(target, this.value(first), this.value(second), op.groups, factors);
-    }
+  /** Whether a composition is a matrix product. */
+  #isPointwise(node: Node, { correlate }: OpOf<"composeKernels">): boolean {
+    const [, , height = 1, width = 1] = this.#node(node.inputs[0] ?? -1).type.shape;
+    return !correlate && height * width === 1;
+  }
+
+  /** The value of a node that is not a sum of others; a composition's own, which `value` would ask for here. */
+  #interpreted(node: Node): FloatTensor {
+    const known = this.#known.get(node.id);
+    if (known !== undefined) return known;
+    const value = node.op.kind === "composeKernels" ? this.#interpret(node) : this.value(node.id);
+    this.#known.set(node.id, value);
+    return value;
   }
 
   /** Applies one op by the plain interpreter. */
-  #interpret(node: Node): Numbers {
+  #interpret(node: Node): FloatTensor {
     const inputs = node.inputs.map((input) => this.value(input));
     const nodes = inputs.map((input, id): Node => parameterNode(id, input.shape));
     const applied = { ...node, id: nodes.length, inputs: inputs.map((_, id) => id) };
@@ -147,7 +169,7 @@ function isOuterProduct({ op }: Node): boolean {
   return op.kind === "einsum" && op.equation === "oi,ohw->oihw";
 }
 
-function stored(state: StateSource, { name, shape }: OpOf<"param">): Numbers {
+function stored(state: StateSource, { name, shape }: OpOf<"param">): FloatTensor {
   const tensor = state.get(name);
   if (tensor === undefined) throw new RepkitError("usage", `state: no tensor "${name}"`);
   if (tensor.data.length !== elementCount(shape)) {
@@ -157,12 +179,7 @@ function stored(state: StateSource, { name, shape }: OpOf<"param">): Numbers {
       `state: "${name}" should be (${shape.join(",")}), is (${found})`,
     );
   }
-  const { data } = tensor;
-  return isBigInts(data) ? toFloat64({ shape, data }) : ({ shape, data } as Numbers);
-}
-
-function isBigInts(data: Tensor["data"]): data is BigInt64Array {
-  return typeof data[0] === "bigint";
+  return { ...toFloats(tensor), shape };
 }
 
 function parameterNode(id: number, shape: readonly number[]): Node {
@@ -189,33 +206,28 @@ function multiply(a: Float64Array, b: Float64Array): Float64Array {
   return product;
 }
 
-/** target += data * factors, one factor per index of the first axis. */
-function addScaled(
+/** target += rows of data * factors. */
+function addRows(
   target: Float64Array,
-  data: Numbers["data"],
+  { data }: FloatTensor,
+  { first, end }: Rows,
   factors: Float64Array | undefined,
 ): void {
-  if (factors === undefined) {
-    for (let i = 0; i < target.length; i++) target[i]! += data[i]!;
-    return;
-  }
-  const row = target.length / factors.length;
-  for (let o = 0, i = 0; o < factors.length; o++) {
-    const factor = factors[o]!;
-    for (const end = i + row; i < end; i++) target[i]! += data[i]! * factor;
-  }
+  const row = target.length / (end - first);
+  addScaled(target, data.subarray(first * row, end * row), factors?.subarray(first, end));
 }
 
 /** target[o][i][p] += a[o][i] * b[o][p] * factors[o]: a 1x1 kernel, then one depthwise kernel per output. */
 function addOuterProducts(
   target: Float64Array,
-  a: Numbers,
-  b: Numbers,
+  a: FloatTensor,
+  b: FloatTensor,
+  { first, end }: Rows,
   factors: Float64Array | undefined,
 ): void {
-  const [out = 1, inputs = 1] = a.shape;
+  const [, inputs = 1] = a.shape;
   const taps = elementCount(b.shape.slice(1));
-  for (let o = 0, to = 0, from = 0; o < out; o++) {
+  for (let o = first, to = 0, from = first * inputs; o < end; o++) {
     const factor = factors === undefined ? 1 : factors[o]!;
     for (let i = 0; i < inputs; i++, from++) {
       const value = a.data[from]! * factor;
@@ -227,8 +239,9 @@ function addOuterProducts(
 /** Adds a kernel placed inside a larger one; see the op `embed`. */
 function addEmbedded(
   target: Float64Array,
-  inner: Numbers,
+  inner: FloatTensor,
   op: OpOf<"embed">,
+  { first, end }: Rows,
   factors: Float64Array | undefined,
 ): void {
   const [out = 1, perGroup = 1, height = 1, width = 1] = inner.shape;
@@ -238,11 +251,11 @@ function addEmbedded(
   const merged = op.groups.from / op.groups.to;
   const outPerGroup = out / op.groups.from;
   const { data } = inner;
-  let from = 0;
-  for (let o = 0; o < out; o++) {
+  let from = first * perGroup * height * width;
+  for (let o = first; o < end; o++) {
     const factor = factors === undefined ? 1 : factors[o]!;
     const group = (o - (o % outPerGroup)) / outPerGroup;
-    const firstInput = o * perGroup * merged + (group % merged) * perGroup;
+    const firstInput = ((o - first) * merged + (group % merged)) * perGroup;
     for (let i = 0; i < perGroup; i++) {
       for (let h = 0; h < height; h++) {
         const row = (firstInput + i) * kernelH + offsetH + h * dilationH;
@@ -259,19 +272,25 @@ function addEmbedded(
  */
 function addPointwiseComposition(
   target: Float64Array,
-  first: Numbers,
-  second: Numbers,
+  { first, second }: { first: FloatTensor; second: FloatTensor },
   groups: number,
+  rows: Rows,
   factors: Float64Array | undefined,
 ): void {
   const [out = 1, inner = 1, height = 1, width = 1] = second.shape;
   const [, columns = 1] = first.shape;
   const taps = height * width;
   const perGroup = out / groups;
-  for (let group = 0; group < groups; group++) {
-    const channel = (row: number) => group * perGroup + Math.floor(row / taps);
+  for (let group = Math.floor(rows.first / perGroup); group * perGroup < rows.end; group++) {
+    const begin = Math.max(rows.first, group * perGroup);
+    const end = Math.min(rows.end, (group + 1) * perGroup);
+    const channel = (row: number) => begin + Math.floor(row / taps);
     multiplyAdd(
-      { data: target, start: (row) => channel(row) * columns * taps + (row % taps), step: taps },
+      {
+        data: target,
+        start: (row) => (channel(row) - rows.first) * columns * taps + (row % taps),
+        step: taps,
+      },
       {
         data: second.data,
         start: (row) => channel(row) * inner * taps + (row % taps),
@@ -279,7 +298,7 @@ function addPointwiseComposition(
       },
       lines(first.data, { offset: group * inner * columns, distance: 1, step: columns }),
       {
-        rows: perGroup * taps,
+        rows: (end - begin) * taps,
         columns,
         inner,
         factor: factors && ((row) => factors[channel(row)]!),

@@ -85,6 +85,14 @@ describe("repkit doctor", () => {
     );
   });
 
+  it("names the native sums where they are not built", () => {
+    const { stdout } = repkit(WITHOUT, "doctor");
+    expect(stdout).toMatch(/^linalg +not there$/m);
+    expect(stdout).toMatch(
+      /^linalg: the linalg addon is not built.*; run: .*repkit build linalg$/m,
+    );
+  });
+
   it("names what the fast way to read images lacks", () => {
     const { stdout } = repkit(WITHOUT, "doctor");
     expect(stdout).toMatch(/^jpeg +not there$/m);

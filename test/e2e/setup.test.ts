@@ -45,6 +45,7 @@ function setUp(bin: string, env: NodeJS.ProcessEnv = {}, ...args: string[]) {
 const ALWAYS = [
   "setup: would run: npm ci",
   "setup: would run: node bin/repkit.js build torch",
+  "setup: would run: node bin/repkit.js build linalg",
   "setup: would run: node bin/repkit.js build jpeg",
 ] as const;
 const APT = { "apt-get": "exit 9", "apt-cache": "exit 0", "dpkg-query": "exit 1" };

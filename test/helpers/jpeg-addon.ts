@@ -4,14 +4,15 @@ import { readFileSync } from "node:fs";
 
 import { describe } from "@jest/globals";
 
-import { findJpegBuild, jpegAddon } from "../../src/data/jpeg/addon.js";
+import { findOptional } from "../../src/addons/optional.js";
+import { JPEG_ADDON, jpegAddon } from "../../src/data/jpeg/addon.js";
 import type { JpegAddon, JpegFailure } from "../../src/data/jpeg/native.js";
 import type { Box, Placement } from "../../src/data/types.js";
 import { FIXTURES } from "./fixtures.js";
 
 /** The tests of `body` with the addon, and its file; without one, a skipped suite whose name says why. */
 export function describeJpeg(what: string, body: (addon: JpegAddon, path: string) => void): void {
-  const status = findJpegBuild();
+  const status = findOptional(JPEG_ADDON);
   const addon = jpegAddon();
   if (status.kind === "ready" && addon !== undefined) {
     describe(what, () => body(addon, status.build.path));

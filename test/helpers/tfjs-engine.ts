@@ -17,7 +17,7 @@ const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 /** What the thread imports. */
 const SOURCES = [
   "errors.ts",
-  ...["util", "util/wasm", "addons", "graph", "graph/interpreter", "engine"],
+  ...["util", "linalg", "linalg/wasm", "addons", "graph", "graph/interpreter", "engine"],
   ...["engine/tfjs", "engine/tfjs/node", "engine/tfjs/wasm"],
 ];
 

@@ -12,6 +12,8 @@ import { buildAddon as buildTorchAddon } from "../../engine/torch/build.js";
 import { describeLibrary } from "../../engine/torch/library.js";
 import { TORCH_ADDON } from "../../engine/torch/target.js";
 import { usageError } from "../../errors.js";
+import { LINALG_ADDON } from "../../linalg/addon.js";
+import { buildLinalgAddon } from "../../linalg/build.js";
 import type { CommonOptions } from "../options.js";
 import { progressBar } from "../progress.js";
 import { formatBytes } from "../table.js";
@@ -22,7 +24,7 @@ export interface BuildCommandOptions extends CommonOptions {
   readonly clean?: true;
 }
 
-export type Part = "torch" | "jpeg" | Variant;
+export type Part = "torch" | "jpeg" | "linalg" | Variant;
 
 export async function buildCommand(part: Part, options: BuildCommandOptions): Promise<void> {
   if (part !== "torch" && options.libtorch !== undefined) {
@@ -46,6 +48,8 @@ export async function buildCommand(part: Part, options: BuildCommandOptions): Pr
       outcome = await buildTorchAddon({ ...events(describeLibrary), libtorch: options.libtorch });
     } else if (part === "jpeg") {
       outcome = await buildJpegAddon(events(({ version }) => `libjpeg-turbo ${version}`));
+    } else if (part === "linalg") {
+      outcome = await buildLinalgAddon(events(({ version }) => `Node-API's headers ${version}`));
     } else {
       outcome = await buildTfjsNode(part, {
         ...events(({ version }) => `TensorFlow ${version}`),
@@ -65,7 +69,7 @@ export async function buildCommand(part: Part, options: BuildCommandOptions): Pr
 
 function addonOf(part: Part): Addon {
   if (isVariant(part)) return tfjsNodeAddon(part);
-  return part === "torch" ? TORCH_ADDON : JPEG_ADDON;
+  return { torch: TORCH_ADDON, jpeg: JPEG_ADDON, linalg: LINALG_ADDON }[part];
 }
 
 function eventLines<L extends Library>(
@@ -108,7 +112,11 @@ function asJson(part: Part, outcome: BuildOutcome, freed: number | undefined): s
   const { path, record, isNew, seconds } = outcome;
   const { version, root, cuda, compiler } = record;
   const document = {
-    ...(part === "jpeg" ? { loader: part } : { engine: part }),
+    ...(part === "jpeg"
+      ? { loader: part }
+      : part === "linalg"
+        ? { kernels: part }
+        : { engine: part }),
     ...{ version, root },
     ...(cuda === undefined ? {} : { cuda }),
     ...{ compiler, path, built: isNew, seconds },

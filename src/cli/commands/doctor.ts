@@ -5,6 +5,7 @@ import { diagnoseJpeg, type LoaderReport } from "../../data/jpeg/diagnosis.js";
 import { type SharpVersions, sharpVersions } from "../../data/sharp-versions.js";
 import { diagnose, type DoctorReport } from "../../engine/doctor.js";
 import { RepkitError } from "../../errors.js";
+import { diagnoseLinalg, type KernelReport } from "../../linalg/diagnosis.js";
 import type { CommonOptions } from "../options.js";
 import { formatBytes, formatTable } from "../table.js";
 
@@ -15,6 +16,8 @@ interface Report extends DoctorReport {
   readonly images: SharpVersions;
   /** Ways to read images that are faster than the one that is always there. */
   readonly loaders: readonly LoaderReport[];
+  /** Sums that are faster than those that are always there. */
+  readonly kernels: readonly KernelReport[];
 }
 
 export async function doctor(options: CommonOptions): Promise<void> {
@@ -23,6 +26,7 @@ export async function doctor(options: CommonOptions): Promise<void> {
     cache: describeCache(),
     images: sharpVersions(),
     loaders: [diagnoseJpeg()],
+    kernels: [diagnoseLinalg()],
   };
   process.stdout.write(options.json === true ? `${JSON.stringify(report)}\n` : asText(report));
   if (report.engines.some(({ ok }) => ok)) return;
@@ -34,7 +38,7 @@ export async function doctor(options: CommonOptions): Promise<void> {
 }
 
 function asText(report: Report): string {
-  const tables = [engineText(report), libraryText(report), loaderText(report)];
+  const tables = [engineText(report), libraryText(report), loaderText(report), kernelText(report)];
   return `${machineText(report)}\n${tables.join("\n")}${problemList(report)}`;
 }
 
@@ -90,9 +94,16 @@ function loaderText({ loaders }: Report): string {
   );
 }
 
-function problemList({ engines, loaders, compiler, cache }: Report): string {
+function kernelText({ kernels }: Report): string {
+  return formatTable(
+    [{ title: "KERNELS" }, { title: "STATE" }, { title: "INSTRUCTIONS" }],
+    kernels.map(({ name, ok, instructions = "" }) => [name, ok ? "ok" : "not there", instructions]),
+  );
+}
+
+function problemList({ engines, loaders, kernels, compiler, cache }: Report): string {
   const problems = [
-    ...[...engines, ...loaders].flatMap(({ name, problems }) =>
+    ...[...engines, ...loaders, ...kernels].flatMap(({ name, problems }) =>
       problems.map((one) => ({ ...one, of: name })),
     ),
     ...("problem" in compiler ? [{ ...compiler, of: "compiler" }] : []),

@@ -1,20 +1,13 @@
 /** What `repkit doctor` says about the native path for JPEG files. */
-import { type Addon, buildCommandOf, type Problem } from "../../addons/addon.js";
-import { diagnoseCompiler } from "../../addons/compiler.js";
-import { probeAddon } from "../../addons/probe.js";
-import { findJpegBuild, JPEG_ADDON } from "./addon.js";
+import type { Addon, Problem } from "../../addons/addon.js";
+import { diagnoseOptional, type OptionalReport } from "../../addons/diagnose-optional.js";
+import { JPEG_ADDON } from "./addon.js";
 import { type DiscoverOptions, discoverLibJpeg, installLibJpeg } from "./library.js";
 
 /** A way to read images that is faster than the one that is always there. */
-export interface LoaderReport {
-  readonly name: string;
-  readonly ok: boolean;
+export interface LoaderReport extends Omit<OptionalReport, "description"> {
   /** Of the library that it was compiled against. */
   readonly version?: string;
-  /** The file that is loaded. */
-  readonly path?: string;
-  /** Why images are read in the slower way. */
-  readonly problems: readonly Problem[];
 }
 
 export interface JpegSituation extends DiscoverOptions {
@@ -24,26 +17,13 @@ export interface JpegSituation extends DiscoverOptions {
 }
 
 export function diagnoseJpeg(situation: JpegSituation = {}): LoaderReport {
-  const { env = process.env, addon = JPEG_ADDON } = situation;
-  const status = findJpegBuild(env, addon);
-  const command = buildCommandOf(addon);
-  const failed = (problem: string, fix: string, path?: string): LoaderReport => ({
-    ...{ name: addon.name, ok: false, problems: [{ problem, fix }] },
-    ...(path === undefined ? {} : { path }),
-  });
-  if (status.kind === "disabled") return failed(status.problem, "unset REPKIT_JPEG");
-  if (status.kind === "ready") {
-    const { path } = status.build;
-    const probe = probeAddon(addon, path, env);
-    if ("problem" in probe) return failed(probe.problem, `${command} --force`, path);
-    const { version } = probe.description as { version: string };
-    return { name: addon.name, ok: true, version, path, problems: [] };
-  }
-  const compiler = diagnoseCompiler(env);
-  const lacking = [...lackingLibrary(situation), ...("problem" in compiler ? [compiler] : [])];
-  const lacks = lacking.map(({ problem }) => problem).join(", ");
-  const problem = lacks === "" ? status.problem : `${status.problem}: ${lacks}`;
-  return failed(problem, [...lacking.flatMap(({ fix = [] }) => fix), command].join(" && "));
+  const { env, addon = JPEG_ADDON } = situation;
+  const { name, ok, description, ...rest } = diagnoseOptional(addon, env, () =>
+    lackingLibrary(situation),
+  );
+  if (!ok) return { name, ok, ...rest };
+  const { version } = description as { version: string };
+  return { name, ok, version, ...rest };
 }
 
 /** In the words of the first place, where packages go. */

@@ -2,11 +2,9 @@
  * Convolution, as a matrix product of the kernels with what each of their taps sees, and linear layers.
  * x_NIHW, weight_OIHW (I per group), bias_O → y_NOHW. Cross-correlation, zero padding.
  */
-import { types } from "node:util";
-
-import { lines, multiplyAdd } from "../../util/gemm.js";
+import { lines, multiplyAdd } from "../../linalg/index.js";
 import { windowExtent } from "../checks.js";
-import { toFloat64, type Float64Tensor, type Tensor } from "../tensor.js";
+import { toFloats, type Float64Tensor, type Tensor } from "../tensor.js";
 import type { OpOf } from "../types.js";
 
 export function conv2d(
@@ -66,7 +64,7 @@ export function conv2d(
       }
       multiplyAdd(
         lines(y, { offset, distance: pixels, step: 1 }),
-        lines(numbersOf(weight), { offset: group * rows * taps, distance: taps, step: 1 }),
+        lines(toFloats(weight).data, { offset: group * rows * taps, distance: taps, step: 1 }),
         lines(columns, { distance: 1, step: pixels }),
         { rows, columns: pixels, inner: taps },
       );
@@ -87,17 +85,11 @@ export function linear(
   for (let n = 0; bias !== undefined && n < batch; n++) y.set(bias.data, n * out);
   multiplyAdd(
     lines(y, { distance: 1, step: out }),
-    lines(numbersOf(weight), { distance: features, step: 1 }),
+    lines(toFloats(weight).data, { distance: features, step: 1 }),
     lines(x.data, { distance: features, step: 1 }),
     { rows: out, columns: batch, inner: features },
   );
   return { shape: [batch, out], data: y };
-}
-
-/** Weights in the type they are stored in; integers as float64. */
-function numbersOf(weight: Tensor): Float32Array | Float64Array {
-  const { data } = weight;
-  return types.isFloat32Array(data) ? data : toFloat64(weight).data;
 }
 
 /** The four extents of an image batch or a kernel. */

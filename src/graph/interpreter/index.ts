@@ -11,6 +11,7 @@ import {
   formatShape,
   sameShape,
   toFloat64,
+  toFloats,
   type Float64Tensor,
   type State,
   type StateSource,
@@ -31,6 +32,8 @@ export interface InterpretOptions {
   readonly mode: "infer" | "train";
   /** Called with every value as it is computed. */
   readonly onValue?: (node: Node, value: Float64Tensor) => void;
+  /** Called with every value after its last use by a node; another value may still share its memory. */
+  readonly onRelease?: (node: Node, value: Tensor) => void;
 }
 
 export interface Interpretation {
@@ -59,7 +62,12 @@ export function interpret(
     const value = evaluate(graph, node, { values, state, images, updates, mode: options.mode });
     options.onValue?.(node, toFloat64(value));
     values.set(node.id, value);
-    for (const input of node.inputs) if (lastUse.get(input) === node.id) values.delete(input);
+    for (const input of node.inputs) {
+      const last = lastUse.get(input) === node.id ? values.get(input) : undefined;
+      if (last === undefined) continue;
+      values.delete(input);
+      options.onRelease?.(graph.nodes[input]!, last);
+    }
   }
   const outputs = new Map<string, Float64Tensor>();
   for (const { name, value } of graph.outputs) outputs.set(name, read(values, value));
@@ -78,6 +86,12 @@ interface Context {
 function evaluate(graph: Graph, node: Node, context: Context): Tensor {
   const { op } = node;
   if (op.kind === "conv2d" || op.kind === "linear") return layer(node, op, context.values);
+  if (op.kind === "einsum") {
+    return einsum(
+      op.equation,
+      node.inputs.map((input) => toFloats(stored(context.values, input))),
+    );
+  }
   const inputs = node.inputs.map((input) => read(context.values, input));
   const [x, y] = inputs as [Float64Tensor, Float64Tensor];
   switch (op.kind) {
@@ -115,8 +129,6 @@ function evaluate(graph: Graph, node: Node, context: Context): Tensor {
       return map(x, (value) => 1 / Math.sqrt(value + op.eps));
     case "scale":
       return scale(x, y);
-    case "einsum":
-      return einsum(op.equation, inputs);
     case "embed":
       return embed(x, op);
     case "composeKernels":

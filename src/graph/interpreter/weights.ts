@@ -1,8 +1,8 @@
 /** Weight expressions. Kernels are O,I,H,W with I per group. */
 import { RepkitError } from "../../errors.js";
-import { lines, multiplyAdd } from "../../util/gemm.js";
+import { lines, multiplyAdd } from "../../linalg/index.js";
 import { einsumExtents, parseEinsum } from "../einsum.js";
-import { elementCount, type Float64Tensor } from "../tensor.js";
+import { elementCount, type Float64Tensor, type FloatTensor, toFloat64 } from "../tensor.js";
 import type { OpOf } from "../types.js";
 import { extents4 } from "./convolution.js";
 
@@ -24,7 +24,7 @@ export function select(w: Float64Tensor, index: number): Float64Tensor {
 }
 
 /** Sums the product of the operands over every index that the result does not name. */
-export function einsum(equation: string, operands: readonly Float64Tensor[]): Float64Tensor {
+export function einsum(equation: string, operands: readonly FloatTensor[]): Float64Tensor {
   const parsed = parseEinsum(equation);
   const shapes = operands.map(({ shape }) => shape);
   const found = parsed && einsumExtents(parsed, shapes);
@@ -33,16 +33,16 @@ export function einsum(equation: string, operands: readonly Float64Tensor[]): Fl
   }
   const { extents } = found;
   const [termA = "", termB] = parsed.operands;
-  const [a, b] = operands as [Float64Tensor, Float64Tensor];
+  const [a, b] = operands as [FloatTensor, FloatTensor];
   return termB === undefined
-    ? sumTo(a, termA, parsed.result, extents)
+    ? toFloat64(sumTo(a, termA, parsed.result, extents))
     : product({ a, termA, b, termB }, parsed.result, extents);
 }
 
 interface Factors {
-  readonly a: Float64Tensor;
+  readonly a: FloatTensor;
   readonly termA: string;
-  readonly b: Float64Tensor;
+  readonly b: FloatTensor;
   readonly termB: string;
 }
 
@@ -73,7 +73,7 @@ function product({ a, termA, b, termB }: Factors, result: string, extents: Exten
       { rows, columns, inner },
     );
   }
-  return sumTo({ shape: shapeOf(term, extents), data }, term, result, extents);
+  return toFloat64(sumTo({ shape: shapeOf(term, extents), data }, term, result, extents));
 }
 
 type Extents = ReadonlyMap<string, number>;
@@ -82,9 +82,9 @@ type Extents = ReadonlyMap<string, number>;
  * Reorders the axes of a tensor, sums over those that `result` does not name, and repeats it along
  * those that `term` does not.
  */
-function sumTo(x: Float64Tensor, term: string, result: string, extents: Extents): Float64Tensor {
+function sumTo(x: FloatTensor, term: string, result: string, extents: Extents): FloatTensor {
   const shape = shapeOf(result, extents);
-  if (term === result) return { shape, data: x.data };
+  if (term === result) return { shape, data: x.data } as FloatTensor;
   const summed = [...term].filter((index) => !result.includes(index));
   const loops = [...result, ...summed].map((index) => ({
     extent: extents.get(index) ?? 1,

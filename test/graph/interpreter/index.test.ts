@@ -196,6 +196,32 @@ describe("values are forgotten after their last use", () => {
   });
 });
 
+describe("onRelease", () => {
+  it("is told each value once, after its last use, and no output", () => {
+    const graph = graphOf((scope) => {
+      const x = scope.input([1, 1, 2]);
+      const positive = scope.relu(x);
+      return { y: scope.add([positive, positive, x]) };
+    });
+    const released: string[] = [];
+    const seen: string[] = [];
+    interpret(
+      graph,
+      new Map(),
+      { shape: [1, 1, 1, 2], data: Float64Array.of(-1, 2) },
+      {
+        mode: "infer",
+        onValue: ({ op }) => seen.push(op.kind),
+        onRelease: ({ op }, { data }) => {
+          expect(seen.at(-1)).toBe("add");
+          released.push(`${op.kind} ${[...data].join(" ")}`);
+        },
+      },
+    );
+    expect(released).toEqual(["relu 0 2", "input -1 2"]);
+  });
+});
+
 describe("flatten", () => {
   it("keeps the samples apart", () => {
     const graph = graphOf((scope) => scope.flatten(scope.input([2, 1, 2])));

@@ -1,8 +1,12 @@
-// Matrix products against three plain loops.
+// Sums against plain loops: by WebAssembly, and natively with each set of instructions that this CPU has.
 
 import { describe, expect, it } from "@jest/globals";
 
-import { type Lines, lines, multiplyAdd } from "../../src/util/gemm.js";
+import { linalgAddon } from "../../src/linalg/addon.js";
+import { type Lines, lines, type ProductSize } from "../../src/linalg/index.js";
+import { type LinalgAddon, multiplyAdd as multiplyNatively } from "../../src/linalg/native.js";
+import * as portable from "../../src/linalg/portable.js";
+import { describeLinalg } from "../helpers/linalg-addon.js";
 import { numbers } from "../helpers/numbers.js";
 
 interface Size {
@@ -41,7 +45,7 @@ const SIZES: readonly Size[] = [
   { rows: 4, columns: 7, inner: 5000 },
 ];
 
-describe("multiplyAdd", () => {
+function describeProducts(multiplyAdd: typeof portable.multiplyAdd): void {
   it.each(SIZES)("$rows x $inner times $inner x $columns", (size) => {
     const { rows, columns, inner } = size;
     const a = lines(numbers("a", [rows, inner]).data, { distance: inner, step: 1 });
@@ -49,10 +53,10 @@ describe("multiplyAdd", () => {
     const before = numbers("out", [rows, columns]).data;
     const data = before.slice();
     multiplyAdd(lines(data, { distance: columns, step: 1 }), a, b, size);
-    // The same sums in the same order, but for the value that they are added to.
+    // The same summands, of about 1, in another order: each addition rounds to 2^-53 of a sum of a few.
     expect({ shape: [rows, columns], data }).toBeCloseToTensor(
       { shape: [rows, columns], data: defined(before, a, b, size) },
-      { absolute: 1e-13 },
+      { absolute: Math.max(8, inner) * 2 ** -52 },
     );
   });
 
@@ -130,6 +134,52 @@ describe("multiplyAdd", () => {
       { shape: [5, 5], data: defined(new Float64Array(25), a, a, size) },
       { absolute: 1e-15 },
     );
+  });
+}
+
+function describeSums(addScaled: typeof portable.addScaled): void {
+  it.each([Float64Array, Float32Array])("adds %p, scaled by row or not", (Type) => {
+    const data = Type.from(numbers("data", [7, 13]).data);
+    const before = numbers("target", [7, 13]).data;
+    const factors = numbers("factors", [7]).data;
+    const target = before.slice();
+    addScaled(target, data, factors);
+    expect({ shape: [7, 13], data: target }).toBeCloseToTensor(
+      {
+        shape: [7, 13],
+        data: before.map((value, i) => value + data[i]! * factors[Math.floor(i / 13)]!),
+      },
+      { absolute: 1e-15 },
+    );
+    target.set(before);
+    addScaled(target, data, undefined);
+    expect(target).toEqual(before.map((value, i) => value + data[i]!));
+  });
+}
+
+describe("multiplyAdd in WebAssembly", () => describeProducts(portable.multiplyAdd));
+describe("addScaled in JavaScript", () => describeSums(portable.addScaled));
+
+const usable = linalgAddon()?.describe().usable ?? ["default"];
+describe.each(usable)("with the instructions of %s", (instructions) => {
+  describeLinalg("native", (addon) => {
+    const chosen = (): LinalgAddon => {
+      addon.use(instructions);
+      return addon;
+    };
+    describeProducts((...args: [Lines<Float64Array>, Lines, Lines, ProductSize]) =>
+      multiplyNatively(chosen(), ...args),
+    );
+    describeSums((...args) => chosen().addScaled(...args));
+
+    it("rounds to float32 as JavaScript does", () => {
+      const values = numbers("values", [1000]).data.map((value, i) => value * 2 ** (i - 500));
+      const special = [NaN, Infinity, -Infinity, -0, 2 ** -149, 2 ** -150, 3.5e38, 1 + 2 ** -24];
+      const all = Float64Array.from([...values, ...special]);
+      const out = new Float32Array(all.length);
+      chosen().round(all, out);
+      expect(out).toEqual(Float32Array.from(all));
+    });
   });
 });
 

@@ -1,27 +1,12 @@
 /**
- * Matrix products in float64, by WebAssembly SIMD kernels (wasm/gemm.wat, and wasm/dots.wat for a few
- * columns): about ten times a plain loop, which is what makes exact folding of large models and
- * their float64 check affordable.
+ * Sums in float64 anywhere: matrix products by WebAssembly SIMD kernels (wasm/gemm.wat, and
+ * wasm/dots.wat for a few columns), about ten times a plain loop.
  */
 import { types } from "node:util";
 
+import type { Lines, ProductSize } from "./lines.js";
 import { DOTS_WASM } from "./wasm/dots-wasm.js";
 import { GEMM_WASM } from "./wasm/gemm-wasm.js";
-
-/** Rows (or columns) inside an array: element k of line n is `data[start(n) + k*step]`. */
-export interface Lines<D extends Float64Array | Float32Array = Float64Array | Float32Array> {
-  readonly data: D;
-  readonly start: (line: number) => number;
-  readonly step: number;
-}
-
-/** Lines at equal distances. */
-export function lines<D extends Float64Array | Float32Array>(
-  data: D,
-  { offset = 0, distance, step }: { offset?: number; distance: number; step: number },
-): Lines<D> {
-  return { data, start: (line) => offset + line * distance, step };
-}
 
 /** Rows and columns of one block; a block of b with all its rows must fit the kernel's memory. */
 const ROW_BLOCK = 32;
@@ -29,15 +14,7 @@ const COLUMN_BLOCK = 256;
 const BYTES = 8;
 const PAGE = 65536;
 
-export interface ProductSize {
-  readonly rows: number;
-  readonly columns: number;
-  readonly inner: number;
-  /** A factor for each row of the product. Default: 1. */
-  readonly factor?: ((row: number) => number) | undefined;
-}
-
-/** out[row][column] += factor(row) * Σ_k rows[row][k] columns[column][k] */
+/** As index.ts says: out[row][column] += factor(row) * Σ_k rows[row][k] columns[column][k] */
 export function multiplyAdd(
   out: Lines<Float64Array>,
   rowLines: Lines,
@@ -78,20 +55,20 @@ export function multiplyAdd(
   }
 }
 
-/**
- * Runs products on nothing for a few milliseconds: WebAssembly and the loops around it start in
- * code that is quick to compile, and are compiled well only after some use.
- */
-export function warmUp(): void {
-  const size = { rows: 64, columns: 64, inner: 64 };
-  const [data, weights] = [new Float64Array(64 * 64), new Float32Array(64 * 64)];
-  for (let round = 0; round < 60; round++) {
-    multiplyAdd(
-      lines(data, { distance: 64, step: 1 }),
-      lines(weights, { distance: 64, step: 1 }),
-      lines(weights, { distance: 1, step: 64 }),
-      size,
-    );
+/** As index.ts says: target += data * factors, one factor for each index of the first axis. */
+export function addScaled(
+  target: Float64Array,
+  data: Float64Array | Float32Array,
+  factors: Float64Array | undefined,
+): void {
+  if (factors === undefined) {
+    for (let i = 0; i < target.length; i++) target[i]! += data[i]!;
+    return;
+  }
+  const row = target.length / factors.length;
+  for (let o = 0, i = 0; o < factors.length; o++) {
+    const factor = factors[o]!;
+    for (const end = i + row; i < end; i++) target[i]! += data[i]! * factor;
   }
 }
 

@@ -1,0 +1,185 @@
+// What JavaScript calls (src/linalg/native.ts). Each thread that loads the addon has an instance of its own;
+// nothing is shared but the arrays that are handed in.
+#include <napi.h>
+
+#include <cstdlib>
+#include <memory>
+#include <string>
+
+#include "kernels/sums.h"
+
+namespace repkit {
+namespace {
+
+using kernels::Lines;
+using kernels::Numbers;
+
+[[noreturn]] void refuse(Napi::Env env, const std::string& message) { throw Napi::RangeError::New(env, message); }
+
+Napi::TypedArray array_of(const Napi::Value& value, const char* name) {
+  if (!value.IsTypedArray()) throw Napi::TypeError::New(value.Env(), std::string(name) + ": expected an array");
+  return value.As<Napi::TypedArray>();
+}
+
+Napi::Float64Array doubles_of(const Napi::Value& value, const char* name) {
+  const auto array = array_of(value, name);
+  if (array.TypedArrayType() == napi_float64_array) return array.As<Napi::Float64Array>();
+  throw Napi::TypeError::New(value.Env(), std::string(name) + ": expected a Float64Array");
+}
+
+Numbers numbers_of(const Napi::Value& value, const char* name) {
+  const auto array = array_of(value, name);
+  switch (array.TypedArrayType()) {
+    case napi_float32_array:
+      return {array.As<Napi::Float32Array>().Data(), nullptr};
+    case napi_float64_array:
+      return {nullptr, array.As<Napi::Float64Array>().Data()};
+    default:
+      throw Napi::TypeError::New(value.Env(), std::string(name) + ": expected a Float32Array or a Float64Array");
+  }
+}
+
+int64_t integer_of(const Napi::Value& value, const char* name) {
+  const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : 0.5;
+  if (!(number >= -9007199254740991 && number <= 9007199254740991) || number != static_cast<int64_t>(number)) {
+    refuse(value.Env(), std::string(name) + ": expected an integer");
+  }
+  return static_cast<int64_t>(number);
+}
+
+// Every line of `count` numbers lies inside an array of `length`.
+void require_inside(Napi::Env env, const char* name, const Napi::Float64Array& starts, int64_t step, int64_t count,
+                    size_t length) {
+  const double reach = static_cast<double>(step) * static_cast<double>(count - 1);
+  const double low = reach < 0 ? -reach : 0, high = static_cast<double>(length) - (reach > 0 ? reach : 0);
+  const double* start = starts.Data();
+  for (size_t i = 0; i < starts.ElementLength(); i++) {
+    // NaN fails as well.
+    if (!(start[i] >= low && start[i] < high) || start[i] != static_cast<double>(static_cast<int64_t>(start[i]))) {
+      refuse(env, std::string(name) + ": line " + std::to_string(i) + " leaves its array");
+    }
+  }
+}
+
+struct Free {
+  void operator()(double* memory) const { std::free(memory); }
+};
+
+class Linalg : public Napi::Addon<Linalg> {
+ public:
+  Linalg(Napi::Env, Napi::Object exports) {
+    DefineAddon(exports, {InstanceMethod("multiplyAdd", &Linalg::multiply_add),
+                          InstanceMethod("addScaled", &Linalg::add_scaled),
+                          InstanceMethod("round", &Linalg::round), InstanceMethod("use", &Linalg::use),
+                          InstanceMethod("describe", &Linalg::describe)});
+  }
+
+ private:
+  // (out, out starts, out step, rows, row starts, row step, columns, column starts, column step, inner, factors)
+  Napi::Value multiply_add(const Napi::CallbackInfo& info) {
+    const auto env = info.Env();
+    auto out = doubles_of(info[0], "out");
+    const auto out_starts = doubles_of(info[1], "out starts");
+    const auto row_starts = doubles_of(info[4], "row starts");
+    const auto column_starts = doubles_of(info[7], "column starts");
+    kernels::Product product{};
+    product.rows = {numbers_of(info[3], "rows"), row_starts.Data(), integer_of(info[5], "row step")};
+    product.columns = {numbers_of(info[6], "columns"), column_starts.Data(), integer_of(info[8], "column step")};
+    product.row_count = static_cast<int64_t>(row_starts.ElementLength());
+    product.column_count = static_cast<int64_t>(column_starts.ElementLength());
+    product.inner = integer_of(info[9], "inner");
+    product.out = out.Data();
+    product.out_starts = out_starts.Data();
+    product.out_step = integer_of(info[2], "out step");
+    if (out_starts.ElementLength() != row_starts.ElementLength()) refuse(env, "out starts: one for each row");
+    if (!info[10].IsUndefined()) {
+      const auto factors = doubles_of(info[10], "factors");
+      if (factors.ElementLength() != row_starts.ElementLength()) refuse(env, "factors: one for each row");
+      product.factors = factors.Data();
+    }
+    if (product.row_count == 0 || product.column_count == 0 || product.inner <= 0) return env.Undefined();
+    require_inside(env, "out", out_starts, product.out_step, product.column_count, out.ElementLength());
+    require_inside(env, "rows", row_starts, product.rows.step, product.inner,
+                   array_of(info[3], "rows").ElementLength());
+    require_inside(env, "columns", column_starts, product.columns.step, product.inner,
+                   array_of(info[6], "columns").ElementLength());
+    sums_->multiply_add(product, scratch(env));
+    return env.Undefined();
+  }
+
+  // (target, data, factors)
+  Napi::Value add_scaled(const Napi::CallbackInfo& info) {
+    const auto env = info.Env();
+    auto target = doubles_of(info[0], "target");
+    const auto data = numbers_of(info[1], "data");
+    const size_t count = target.ElementLength();
+    if (array_of(info[1], "data").ElementLength() != count) refuse(env, "data: as many numbers as the target has");
+    const double* factors = nullptr;
+    size_t row = count;
+    if (!info[2].IsUndefined()) {
+      const auto array = doubles_of(info[2], "factors");
+      const size_t rows = array.ElementLength();
+      if (rows == 0 ? count != 0 : count % rows != 0) refuse(env, "factors: one for each row");
+      factors = array.Data();
+      row = rows == 0 ? 0 : count / rows;
+    }
+    if (count > 0) {
+      sums_->add_scaled(target.Data(), data, factors, static_cast<int64_t>(row), static_cast<int64_t>(count));
+    }
+    return env.Undefined();
+  }
+
+  // (numbers, out)
+  Napi::Value round(const Napi::CallbackInfo& info) {
+    const auto numbers = doubles_of(info[0], "numbers");
+    const auto out = numbers_of(info[1], "out");
+    if (out.singles == nullptr) throw Napi::TypeError::New(info.Env(), "out: expected a Float32Array");
+    if (array_of(info[1], "out").ElementLength() != numbers.ElementLength()) {
+      refuse(info.Env(), "out: as many numbers as are rounded");
+    }
+    sums_->round(numbers.Data(), const_cast<float*>(out.singles), static_cast<int64_t>(numbers.ElementLength()));
+    return info.Env().Undefined();
+  }
+
+  // (instructions)
+  Napi::Value use(const Napi::CallbackInfo& info) {
+    const std::string wanted = info[0].IsString() ? info[0].As<Napi::String>().Utf8Value() : "";
+    for (auto sums = kernels::usable_sums(); *sums != nullptr; sums++) {
+      if (wanted != (*sums)->instructions) continue;
+      sums_ = *sums;
+      scratch_.reset();
+      return info.Env().Undefined();
+    }
+    refuse(info.Env(), "instructions: this CPU has no \"" + wanted + "\"");
+  }
+
+  Napi::Value describe(const Napi::CallbackInfo& info) {
+    const auto env = info.Env();
+    const auto description = Napi::Object::New(env);
+    const auto usable = Napi::Array::New(env);
+    for (auto sums = kernels::usable_sums(); *sums != nullptr; sums++) {
+      usable.Set(usable.Length(), (*sums)->instructions);
+    }
+    description.Set("instructions", sums_->instructions);
+    description.Set("usable", usable);
+    return description;
+  }
+
+  // What is packed of one product after the other shares its memory, which costs more fresh than the packing.
+  double* scratch(Napi::Env env) {
+    if (scratch_ == nullptr) {
+      const size_t bytes = static_cast<size_t>(sums_->scratch_size) * sizeof(double);
+      scratch_.reset(static_cast<double*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)));
+      if (scratch_ == nullptr) refuse(env, "out of memory");
+    }
+    return scratch_.get();
+  }
+
+  const kernels::Sums* sums_ = *kernels::usable_sums();
+  std::unique_ptr<double, Free> scratch_;
+};
+
+NODE_API_ADDON(Linalg)
+
+}  // namespace
+}  // namespace repkit

@@ -1,0 +1,67 @@
+/**
+ * Sums in float64: what makes exact folding of large models and their float64 check affordable. By
+ * WebAssembly and plain loops anywhere; a job for which that is slow asks for native ones (use-native.ts).
+ */
+import { type Lines, lines, type ProductSize } from "./lines.js";
+import { type LinalgAddon, multiplyAdd as multiplyAddNatively } from "./native.js";
+import * as portable from "./portable.js";
+
+export { type Lines, lines, type ProductSize } from "./lines.js";
+
+let native: LinalgAddon | undefined;
+
+/** Below it, crossing over to native code takes longer than the work. */
+const SMALL_PRODUCT = 1 << 12; // multiply-adds
+const SMALL_SUM = 1 << 10; // numbers
+
+/** out[row][column] += factor(row) * Σ_k rows[row][k] columns[column][k] */
+export function multiplyAdd(
+  out: Lines<Float64Array>,
+  rowLines: Lines,
+  columnLines: Lines,
+  size: ProductSize,
+): void {
+  const isSmall = size.rows * size.columns * size.inner < SMALL_PRODUCT;
+  if (isSmall || native === undefined) portable.multiplyAdd(out, rowLines, columnLines, size);
+  else multiplyAddNatively(native, out, rowLines, columnLines, size);
+}
+
+/** target += data * factors, one factor for each index of the first axis; without factors, of 1. */
+export function addScaled(
+  target: Float64Array,
+  data: Float64Array | Float32Array,
+  factors?: Float64Array,
+): void {
+  const isSmall = target.length < SMALL_SUM;
+  if (isSmall || native === undefined) portable.addScaled(target, data, factors);
+  else native.addScaled(target, data, factors);
+}
+
+/** Fills `out` with the numbers rounded to float32. */
+export function round(numbers: Float64Array, out: Float32Array): void {
+  if (numbers.length < SMALL_SUM || native === undefined) out.set(numbers);
+  else native.round(numbers, out);
+}
+
+/**
+ * Runs products on nothing for a few milliseconds: WebAssembly and the loops around it start in
+ * code that is quick to compile, and are compiled well only after some use.
+ */
+export function warmUp(): void {
+  if (native !== undefined) return;
+  const size = { rows: 64, columns: 64, inner: 64 };
+  const [data, weights] = [new Float64Array(64 * 64), new Float32Array(64 * 64)];
+  for (let round = 0; round < 60; round++) {
+    portable.multiplyAdd(
+      lines(data, { distance: 64, step: 1 }),
+      lines(weights, { distance: 64, step: 1 }),
+      lines(weights, { distance: 1, step: 64 }),
+      size,
+    );
+  }
+}
+
+/** Takes these sums from now on, in this thread; undefined for the portable ones. */
+export function takeSums(addon: LinalgAddon | undefined): void {
+  native = addon;
+}
