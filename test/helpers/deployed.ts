@@ -4,6 +4,7 @@ import { expect } from "@jest/globals";
 
 import { loadCheckpoint, openTensorFile, saveCheckpoint } from "../../src/checkpoint/index.js";
 import { parametersOf, type State, type StateSource, toFloat32 } from "../../src/graph/index.js";
+import { useNativeSums } from "../../src/linalg/use-native.js";
 import { fold } from "../../src/reparam/index.js";
 import { buildModel, type Model, type ModelOptions } from "../../src/zoo/index.js";
 import { filledState } from "./fill.js";
@@ -73,6 +74,7 @@ export function distanceFromReference(path: string, reference: ModelReference): 
 /** What the deployed structure of a model should hold, computed by the library's `fold`. */
 export function deployedState(model: Model, state: StateSource): State {
   const deployed = buildModel({ ...model, structure: "deploy" });
+  useNativeSums(); // as convert does: to the last bit
   const folded = fold(model.graph, state);
   return new Map(
     parametersOf(deployed.graph).map(({ name }) => [name, toFloat32(folded.state.get(name)!)]),
