@@ -4,8 +4,8 @@ import { types } from "node:util";
 
 import { RepkitError } from "../errors.js";
 import type { Tensor, TensorData } from "../graph/tensor.js";
+import { takeMemory } from "../util/spare-memory.js";
 import type { StoredDType } from "./container.js";
-import { takeMemory } from "./spare-memory.js";
 
 /** Bytes per element. */
 export const DTYPE_BYTES: Readonly<Record<StoredDType, number>> = {

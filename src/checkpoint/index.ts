@@ -66,4 +66,3 @@ export {
   type OutputContainer,
   type SaveOptions,
 } from "./save-checkpoint.js";
-export { recycle } from "./spare-memory.js";

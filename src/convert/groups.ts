@@ -2,7 +2,6 @@
  * The weights of the folded convolutions of one model, each with its check. The work is the same in
  * a worker thread and in the main one.
  */
-import { recycle } from "../checkpoint/index.js";
 import type { Graph, StateSource, Tensor } from "../graph/index.js";
 import {
   checkGroup,
@@ -11,6 +10,7 @@ import {
   materialise,
   type MaterialisedGraph,
 } from "../reparam/index.js";
+import { recycle } from "../util/spare-memory.js";
 import type { ModelOptions } from "../zoo/index.js";
 import { networkLogits } from "./network.js";
 
@@ -67,7 +67,7 @@ export class GroupFolder {
           bias,
         })
       : undefined;
-    for (const tensor of read.values()) if (tensor !== undefined) recycle(tensor);
+    for (const tensor of read.values()) if (tensor !== undefined) recycle(tensor.data);
     return { index, weight: weight.data, bias: bias?.data, check };
   }
 }

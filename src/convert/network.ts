@@ -1,5 +1,4 @@
 /** Runs a whole network on the image that networks are compared on. */
-import { recycle } from "../checkpoint/index.js";
 import {
   elementCount,
   type Graph,
@@ -7,6 +6,7 @@ import {
   randomStream,
   type StateSource,
 } from "../graph/index.js";
+import { recycle } from "../util/spare-memory.js";
 import { buildModel, type ModelOptions } from "../zoo/index.js";
 
 /** Pixels: enough to pass through every layer of the registry's networks. */
@@ -27,7 +27,7 @@ export function networkLogits(model: ModelOptions, state: StateSource): Float64A
     {
       mode: "infer",
       onRelease: (node, value) => {
-        if (weights.has(node.id)) recycle(value);
+        if (weights.has(node.id)) recycle(value.data);
       },
     },
   );

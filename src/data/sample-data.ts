@@ -1,7 +1,7 @@
 /** A small drawn data set, for trying everything without a download. */
 import { randomBytes } from "node:crypto";
-import { readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdirSync, readdirSync, renameSync, rmdirSync, rmSync } from "node:fs";
+import { writeFile } from "node:fs/promises";
 import { join, resolve } from "node:path";
 
 import { fileError, invalidArgument, RepkitError } from "../errors.js";
@@ -122,8 +122,9 @@ async function writePictures(
   seed: number,
   onProgress: SampleDataOptions["onProgress"],
 ): Promise<number> {
+  // Not in another thread, which could make them again while a signal has them removed.
   for (const path of new Set(pictures.map(({ path }) => join(folder, path, "..")))) {
-    await mkdir(path, { recursive: true });
+    mkdirSync(path, { recursive: true });
   }
   let next = 0;
   let done = 0;

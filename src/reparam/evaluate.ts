@@ -19,6 +19,7 @@ import {
   toFloats,
 } from "../graph/index.js";
 import { addScaled, lines, multiplyAdd, round } from "../linalg/index.js";
+import { recycle, takeMemory } from "../util/spare-memory.js";
 
 /** The value of weight node `id`, from the parameters it depends on; nothing else is read. */
 export function evaluateWeight(graph: Graph, id: number, state: StateSource): Float64Tensor {
@@ -45,6 +46,7 @@ export function evaluateRounded(
     evaluation.accumulate(id, target, { first, end });
     round(target, data.subarray(first * row, end * row));
   }
+  evaluation.finish();
   return { shape, data };
 }
 
@@ -62,6 +64,8 @@ class Evaluation {
   readonly #graph: Graph;
   readonly #state: StateSource;
   readonly #known = new Map<number, FloatTensor>();
+  /** Values that nobody else has. */
+  readonly #own: Float64Array[] = [];
 
   constructor(graph: Graph, state: StateSource) {
     this.#graph = graph;
@@ -85,9 +89,17 @@ class Evaluation {
     if (op.kind === "detach") return this.value(node.inputs[0] ?? -1);
     if (!accumulates(node)) return this.#interpret(node);
     const { shape } = node.type;
-    const data = new Float64Array(elementCount(shape));
+    const count = elementCount(shape);
+    const data = new Float64Array(takeMemory(8 * count).buffer, 0, count).fill(0);
+    this.#own.push(data);
     this.#accumulate(node, data, { first: 0, end: shape[0] ?? 1 }, undefined);
     return { shape, data };
+  }
+
+  /** Gives memory back; values are gone. */
+  finish(): void {
+    this.#known.clear();
+    for (const data of this.#own) recycle(data);
   }
 
   /** target += those rows of the value of node `id`. */

@@ -4,6 +4,7 @@
 import { describe, expect, it } from "@jest/globals";
 
 import { parametersOf } from "../../src/graph/index.js";
+import { useNativeSums } from "../../src/linalg/use-native.js";
 import { foldGraph, materialise } from "../../src/reparam/index.js";
 import { buildModel } from "../../src/zoo/index.js";
 import { filledState } from "../helpers/fill.js";
@@ -20,6 +21,8 @@ const models = [
   "orepa__ResNeXt-50__OREPA",
   "repvgg__RepVGG-A0__RepVGG",
 ];
+
+useNativeSums(); // as convert does
 
 describe("deployed tensors of the reference models", () => {
   it.each(models)("%s", (name) => {

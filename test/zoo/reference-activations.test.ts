@@ -3,6 +3,7 @@
 import { describe, expect, it } from "@jest/globals";
 
 import { type Float64Tensor, interpret, type Node } from "../../src/graph/index.js";
+import { useNativeSums } from "../../src/linalg/use-native.js";
 import { buildModel } from "../../src/zoo/index.js";
 import { fillInput, filledState } from "../helpers/fill.js";
 import { readModel } from "../helpers/fixtures.js";
@@ -60,6 +61,8 @@ function expectLogits(
 function relativeErrors(found: readonly number[], expected: readonly number[]): number {
   return Math.max(...expected.map((value, i) => Math.abs(found[i]! - value) / value));
 }
+
+useNativeSums(); // the portable ones are slower, and as exact
 
 describe.each(EVALUATED)("%s, evaluation", (name) => {
   it("has the reference's logits and activations", () => {

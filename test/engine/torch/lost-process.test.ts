@@ -53,7 +53,7 @@ describeTorch("process groups that lose a process", () => {
     symlinkSync(join(ROOT, "native"), join(root, "native"));
     symlinkSync(join(ROOT, "package.json"), join(root, "package.json"));
     writeFileSync(join(root, "src", "nothing"), "");
-    const parts = ["errors.ts", "engine", "graph", "addons", "util"];
+    const parts = ["errors.ts", "engine", "graph", "linalg", "addons", "util"];
     start = sourceProcesses(join(root, "src"), parts);
   });
   afterEach(async () => {

@@ -2,13 +2,11 @@
 
 import { describe, expect, it } from "@jest/globals";
 
-import { recycle, takeMemory } from "../../src/checkpoint/spare-memory.js";
+import { recycle, takeMemory } from "../../src/util/spare-memory.js";
 
-/** A tensor in that memory. */
-const tensor = (bytes: Uint8Array<ArrayBuffer>) => ({
-  shape: [bytes.length / 4],
-  data: new Float32Array(bytes.buffer, 0, bytes.length / 4),
-});
+/** An array in that memory. */
+const array = ({ buffer, length }: Uint8Array<ArrayBuffer>) =>
+  new Float32Array(buffer, 0, length / 4);
 
 const MB = 1 << 20;
 
@@ -17,8 +15,8 @@ describe("spare memory", () => {
     const first = takeMemory(3 * MB);
     const second = takeMemory(3 * MB);
     expect(second.buffer).not.toBe(first.buffer);
-    recycle(tensor(first));
-    recycle(tensor(first)); // once is enough
+    recycle(array(first));
+    recycle(array(first)); // once is enough
     const third = takeMemory(3 * MB - 4);
     expect(third.buffer).toBe(first.buffer);
     expect([third.byteOffset, third.length]).toEqual([0, 3 * MB - 4]);
@@ -27,8 +25,8 @@ describe("spare memory", () => {
 
   it("goes to whom it fits best, and not to whom it is far too large for", () => {
     const [large, small] = [takeMemory(48 * MB), takeMemory(20 * MB)];
-    recycle(tensor(large));
-    recycle(tensor(small));
+    recycle(array(large));
+    recycle(array(small));
     expect(takeMemory(16 * MB).buffer).toBe(small.buffer);
     expect(takeMemory(8 * MB).buffer).not.toBe(large.buffer);
     expect(takeMemory(12 * MB).buffer).toBe(large.buffer);
@@ -36,16 +34,16 @@ describe("spare memory", () => {
 
   it("is not taken from others, nor where it is small", () => {
     const stranger = new Float32Array(MB);
-    recycle({ shape: [MB], data: stranger });
+    recycle(stranger);
     expect(takeMemory(4 * MB).buffer).not.toBe(stranger.buffer);
     const small = takeMemory(64);
-    recycle(tensor(small));
+    recycle(array(small));
     expect(takeMemory(64).buffer).not.toBe(small.buffer);
   });
 
   it("is let go where there is much of it", () => {
     const many = Array.from({ length: 20 }, () => takeMemory(MB));
-    for (const bytes of many) recycle(tensor(bytes));
+    for (const bytes of many) recycle(array(bytes));
     const again = many.map(() => takeMemory(MB));
     const kept = again.filter(({ buffer }) => many.some((one) => one.buffer === buffer));
     expect(kept).toHaveLength(8);

@@ -1,9 +1,8 @@
 /**
- * Memory of large tensors that are done with, kept for the next ones to be read: fresh memory, which
- * the system clears page by page, costs more than reading a file into it, and dropping it makes
- * work for the garbage collector.
+ * Memory of large arrays that are done with, kept for the next ones: fresh memory, which the system
+ * clears page by page, costs more than reading a file into it or summing there, and dropping it
+ * makes work for the garbage collector.
  */
-import type { Tensor } from "../graph/tensor.js";
 
 const LEAST_BYTES = 1 << 16;
 const UNIT = 1 << 16; // sizes are rounded up to it, so that they meet again
@@ -31,11 +30,10 @@ export function takeMemory(count: number): Uint8Array<ArrayBuffer> {
 }
 
 /**
- * Gives back the memory of a tensor that was read from a file, if it is large. The caller and all whom it
- * handed the tensor to are done with it: what is read next overwrites it.
+ * Gives back memory that is from here, if it is large. The caller and all whom it handed the array to are
+ * done with it: what comes next overwrites it.
  */
-export function recycle({ data }: Tensor): void {
-  const { buffer } = data;
+export function recycle({ buffer }: ArrayBufferView): void {
   if (!own.has(buffer) || spare.includes(buffer as ArrayBuffer)) return;
   spare.push(buffer as ArrayBuffer);
   if (spare.length > MOST_KEPT) spare.shift();
