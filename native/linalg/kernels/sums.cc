@@ -34,7 +34,9 @@ constexpr int64_t kRows = 6 * kTileRows;
 constexpr int64_t kColumns = 10 * kTileColumns;
 // Columns that are not worth packing rows for, and what of them stays in the first cache.
 constexpr int64_t kMostDots = 16;
-constexpr int64_t kDotsInner = 256;
+constexpr int64_t kDotsInner = 512;
+// Columns that lie a power of two apart would push each other out of the cache.
+constexpr int64_t kDotsStride = kDotsInner + 8;
 
 typedef double Vector __attribute__((vector_size(kWidth * sizeof(double)), may_alias));
 
@@ -138,10 +140,54 @@ void multiply_add_panels(const Product& product, double* scratch) {
   }
 }
 
-double sum_of(Vector lanes) {
-  double sum = 0;
-  for (int i = 0; i < kWidth; i++) sum += lanes[i];
-  return sum;
+typedef int64_t Places __attribute__((vector_size(kWidth * sizeof(int64_t))));
+
+// Numbers of two vectors, one after the other, by their places.
+inline Vector picked(Vector first, Vector second, Places places) {
+#if defined(__clang__)
+  Vector result;
+  for (int i = 0; i < kWidth; i++) result[i] = places[i] < kWidth ? first[places[i]] : second[places[i] - kWidth];
+  return result;
+#else
+  return __builtin_shuffle(first, second, places);
+#endif
+}
+
+constexpr int power_below(int count) { return count < 2 ? 1 : 2 * power_below(count / 2); }
+
+// sums[i] = all lanes of vector i; of as many vectors as a power of two at a time, by a tree.
+template <int count>
+inline void add_lanes(const Vector* lanes, double* sums) {
+  if constexpr (count == 1) {
+    double sum = 0;
+    for (int i = 0; i < kWidth; i++) sum += lanes[0][i];
+    sums[0] = sum;
+  } else if constexpr (count > kWidth || count != power_below(count)) {
+    constexpr int some = count > kWidth ? kWidth : power_below(count);
+    add_lanes<some>(lanes, sums);
+    add_lanes<count - some>(lanes + some, sums + some);
+  } else {
+    Vector level[count];
+    for (int i = 0; i < count; i++) level[i] = lanes[i];
+    // After each step a vector holds twice as many vectors' parts, each in half as many lanes.
+#pragma GCC unroll 4
+    for (int half = 1; half < count; half *= 2) {
+      Places even, odd;
+      for (int i = 0; i < kWidth; i++) {
+        const int from = i / half % 2 == 0 ? i : i - half + kWidth;  // the first's part, then the second's
+        even[i] = from;
+        odd[i] = from + half;
+      }
+      for (int i = 0; i + half < count; i += 2 * half) {
+        level[i] = picked(level[i], level[i + half], even) + picked(level[i], level[i + half], odd);
+      }
+    }
+    for (int i = 0; i < count; i++) {
+      double sum = 0;
+      for (int part = i; part < kWidth; part += count) sum += level[0][part];
+      sums[i] = sum;
+    }
+  }
 }
 
 typedef float Singles __attribute__((vector_size(kWidth * sizeof(float)), aligned(4), may_alias));
@@ -152,61 +198,67 @@ inline Vector widened(const float* numbers) {
 }
 inline Vector widened(const double* numbers) { return *reinterpret_cast<const Doubles*>(numbers); }
 
-// sums[row][column] of two rows, which are read as they lie, and of columns that lie `kDotsInner` apart.
+// sums[row][column] of two rows, which are read as they lie, and of columns that lie `kDotsStride` apart.
 template <int columns, typename T>
 void multiply_two_rows(const T* first, const T* second, const double* packed, int64_t depth, double (*sums)[kDots]) {
-  Vector lanes[2][columns] = {};
+  // Each sum waits for the one before it: of a few columns there are several at a time.
+  constexpr int chains = columns >= 4 ? 1 : 4 / columns;
+  Vector lanes[chains][2][columns] = {};
   int64_t k = 0;
-  for (; k + kWidth <= depth; k += kWidth) {
-    const Vector a = widened(first + k), b = widened(second + k);
+  for (; k + chains * kWidth <= depth; k += chains * kWidth) {
+#pragma GCC unroll 4
+    for (int chain = 0; chain < chains; chain++) {
+      const int64_t at = k + chain * kWidth;
+      const Vector a = widened(first + at), b = widened(second + at);
 #pragma GCC unroll 8
+      for (int c = 0; c < columns; c++) {
+        const Vector column = *reinterpret_cast<const Vector*>(packed + c * kDotsStride + at);
+        lanes[chain][0][c] += a * column;
+        lanes[chain][1][c] += b * column;
+      }
+    }
+  }
+  for (int row = 0; row < 2; row++) {
+    for (int chain = 1; chain < chains; chain++) {
+      for (int c = 0; c < columns; c++) lanes[0][row][c] += lanes[chain][row][c];
+    }
+    add_lanes<columns>(lanes[0][row], sums[row]);
+  }
+  for (; k < depth; k++) {
     for (int c = 0; c < columns; c++) {
-      const Vector column = *reinterpret_cast<const Vector*>(packed + c * kDotsInner + k);
-      lanes[0][c] += a * column;
-      lanes[1][c] += b * column;
+      sums[0][c] += first[k] * packed[c * kDotsStride + k];
+      sums[1][c] += second[k] * packed[c * kDotsStride + k];
     }
   }
-  for (int c = 0; c < columns; c++) {
-    sums[0][c] = sum_of(lanes[0][c]);
-    sums[1][c] = sum_of(lanes[1][c]);
-    for (int64_t rest = k; rest < depth; rest++) {
-      sums[0][c] += first[rest] * packed[c * kDotsInner + rest];
-      sums[1][c] += second[rest] * packed[c * kDotsInner + rest];
-    }
-  }
+}
+
+template <int columns, typename T>
+void multiply_two_rows_of(int wanted, const T* first, const T* second, const double* packed, int64_t depth,
+                          double (*sums)[kDots]) {
+  if (wanted == columns) return multiply_two_rows<columns>(first, second, packed, depth, sums);
+  if constexpr (columns > 1) multiply_two_rows_of<columns - 1>(wanted, first, second, packed, depth, sums);
 }
 
 // For a few columns: rows are read once, as they lie in memory, and not packed.
 template <typename T>
 void multiply_add_dots(const Product& product, const T* data, double* scratch) {
   const auto smaller = [](int64_t a, int64_t b) { return a < b ? a : b; };
+  const int64_t passes = (product.column_count + kDots - 1) / kDots;
+  const int64_t at_once = (product.column_count + passes - 1) / passes;
   for (int64_t k = 0; k < product.inner; k += kDotsInner) {
     const int64_t depth = smaller(kDotsInner, product.inner - k);
     for (int64_t c = 0; c < product.column_count; c++) {
-      pack(product.columns, c, 1, k, depth, 1, scratch + c * kDotsInner);
+      pack(product.columns, c, 1, k, depth, 1, scratch + c * kDotsStride);
     }
     for (int64_t row = 0; row < product.row_count; row += 2) {
       const int rows = product.row_count - row > 1 ? 2 : 1;
       const T* first = data + static_cast<int64_t>(product.rows.starts[row]) + k;
       const T* second = rows == 1 ? first : data + static_cast<int64_t>(product.rows.starts[row + 1]) + k;
-      int64_t columns;
-      for (int64_t column = 0; column < product.column_count; column += columns) {
-        const double* packed = scratch + column * kDotsInner;
+      for (int64_t column = 0; column < product.column_count; column += at_once) {
         double sums[2][kDots];
-        const int64_t left = product.column_count - column;
-        if (left >= kDots) {
-          multiply_two_rows<kDots>(first, second, packed, depth, sums);
-          columns = kDots;
-        } else if (left >= 4) {
-          multiply_two_rows<4>(first, second, packed, depth, sums);
-          columns = 4;
-        } else if (left >= 2) {
-          multiply_two_rows<2>(first, second, packed, depth, sums);
-          columns = 2;
-        } else {
-          multiply_two_rows<1>(first, second, packed, depth, sums);
-          columns = 1;
-        }
+        const int64_t columns = smaller(at_once, product.column_count - column);
+        multiply_two_rows_of<kDots>(static_cast<int>(columns), first, second, scratch + column * kDotsStride, depth,
+                                    sums);
         for (int r = 0; r < rows; r++) {
           const double factor = product.factors == nullptr ? 1 : product.factors[row + r];
           double* to =
