@@ -12,6 +12,7 @@ import {
 } from "../reparam/index.js";
 import { recycle } from "../util/spare-memory.js";
 import type { ModelOptions } from "../zoo/index.js";
+import { FoldedWeights } from "./folded-weights.js";
 import { networkLogits } from "./network.js";
 
 /** Plain data, so that a worker thread can be given it. */
@@ -20,17 +21,19 @@ export interface GroupsToFold {
   readonly folded: FoldedGraph;
   /** Whether to run each group before and after. */
   readonly verify: boolean;
+  /** Where the weights go. Default: memory of their own. */
+  readonly memory?: SharedArrayBuffer;
 }
 
+/** What is known of a group once its weights are in their place. */
 export interface GroupResult {
   readonly index: number;
-  readonly weight: Float32Array;
-  readonly bias: Float32Array | undefined;
   readonly check: GroupCheck | undefined;
 }
 
 /** Folds group after group of one model, and runs the model as it was. */
 export class GroupFolder {
+  readonly weights: FoldedWeights;
   readonly #job: GroupsToFold;
   readonly #source: StateSource;
   readonly #result: MaterialisedGraph;
@@ -39,6 +42,7 @@ export class GroupFolder {
     this.#job = job;
     this.#source = state;
     this.#result = materialise(job.original, job.folded.graph, job.folded.groups);
+    this.weights = new FoldedWeights(this.#result, job.memory);
   }
 
   /** The logits before folding, which those after it are held against. */
@@ -48,17 +52,14 @@ export class GroupFolder {
 
   fold(index: number): GroupResult {
     const { original, folded, verify } = this.#job;
-    const convolution = this.#result.convolutions[index]!;
+    const { parameters, convolutions } = this.#result;
+    const convolution = convolutions[index]!;
     // Folding and checking read the same tensors; no other group does.
     const read = new Map<string, Tensor | undefined>();
     const state = cached(this.#source, read);
-    const valueOf = (position: number) => {
-      const parameter = this.#result.parameters[position]!;
-      const { data } = parameter.value(state);
-      return { shape: parameter.shape, data: data as Float32Array };
-    };
-    const weight = valueOf(convolution.weight);
-    const bias = convolution.bias === undefined ? undefined : valueOf(convolution.bias);
+    const { weight, bias } = this.weights.of(index);
+    parameters[convolution.weight]!.value(state, weight.data);
+    if (bias !== undefined) parameters[convolution.bias!]!.value(state, bias.data);
     const check = verify
       ? checkGroup(original, state, {
           replaced: folded.groups[index]!.replaced,
@@ -68,7 +69,7 @@ export class GroupFolder {
         })
       : undefined;
     for (const tensor of read.values()) if (tensor !== undefined) recycle(tensor.data);
-    return { index, weight: weight.data, bias: bias?.data, check };
+    return { index, check };
   }
 }
 

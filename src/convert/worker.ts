@@ -48,9 +48,7 @@ if (port !== null) {
         port.postMessage({ logits: folder.logits(message.network) });
         return;
       }
-      const result = folder.fold(message.group);
-      const buffers = [result.weight.buffer, result.bias?.buffer].filter((b) => b !== undefined);
-      port.postMessage(result, buffers as ArrayBuffer[]);
+      port.postMessage(folder.fold(message.group));
     } catch (error) {
       const kind = error instanceof RepkitError ? error.kind : "internal";
       const message = error instanceof Error ? error.message : String(error);

@@ -26,15 +26,15 @@ export function evaluateWeight(graph: Graph, id: number, state: StateSource): Fl
   return toFloat64(new Evaluation(graph, state).value(id));
 }
 
-/** The same, rounded once to float32. */
+/** The same, rounded once to float32; in `data` where that is given. */
 export function evaluateRounded(
   graph: Graph,
   id: number,
   state: StateSource,
+  data: Float32Array = new Float32Array(elementCount(graph.nodes[id]?.type.shape ?? [])),
 ): Tensor<Float32Array> {
   const shape = graph.nodes[id]?.type.shape ?? [];
   const evaluation = new Evaluation(graph, state);
-  const data = new Float32Array(elementCount(shape));
   const [rows = 1] = shape;
   const row = data.length / rows;
   // So many output channels at a time that their sums stay in the processor's caches.

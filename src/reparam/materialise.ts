@@ -24,8 +24,11 @@ export interface MaterialisedParameter {
   readonly dtype: ParamOp["dtype"];
   /** True where the value is the original state's own tensor of that name. */
   readonly isUnchanged: boolean;
-  /** Computes (in float64, rounded once to float32) or reads the value; keeps nothing between calls. */
-  readonly value: (state: StateSource) => Tensor;
+  /**
+   * Computes (in float64, rounded once to float32; in `into`, where that is given) or reads the value; keeps
+   * nothing between calls.
+   */
+  readonly value: (state: StateSource, into?: Float32Array<ArrayBufferLike>) => Tensor;
 }
 
 export interface MaterialisedGraph {
@@ -60,7 +63,8 @@ export function materialise(original: Graph, folded: Graph, groups: Groups): Mat
 
   const compute = (from: Node, op: ParamOp): Value => {
     const { name, shape, dtype } = op;
-    const value = (state: StateSource) => evaluateRounded(folded, from.id, state);
+    const value = (state: StateSource, into?: Float32Array) =>
+      evaluateRounded(folded, from.id, state, into);
     parameters.push({ name, shape, dtype, isUnchanged: false, value });
     return builder.add(op, [], name);
   };

@@ -145,17 +145,15 @@ describe("a mistake in one convolution", () => {
     const made = materialise(graph, folded.graph, folded.groups);
     convolutions = made.convolutions;
     all = new Map(
-      convolutions.map(({ name, op, weight: position }, index) => {
-        const { weight, bias } = results[index]!;
-        const { shape } = made.parameters[position]!;
+      convolutions.map(({ name, op }, index) => {
+        const { weight, bias } = folder.weights.of(index);
         return [
           name,
           {
             index,
             folded: {
               ...{ graph, state, conv: op, replaced: folded.groups[index]!.replaced },
-              weight: { shape, data: weight },
-              bias: { shape: [bias!.length], data: bias! },
+              ...{ weight, bias: bias! },
             },
           },
         ];
@@ -241,11 +239,13 @@ describe("a mistake in one convolution", () => {
           : tensor,
       ]),
     );
-    const { weight } = new GroupFolder(
+    const folder = new GroupFolder(
       { original: job.graph, folded: job.folded, verify: false },
       other,
-    ).fold(index);
-    const found = check(folded, { weight: { shape: folded.weight.shape, data: weight } });
+    );
+    folder.fold(index);
+    const { weight } = folder.weights.of(index);
+    const found = check(folded, { weight });
     expect(shareOf(found)).toBeGreaterThan(1e-4);
   });
 });
