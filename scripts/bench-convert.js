@@ -27,11 +27,15 @@ const models = [
 ];
 
 /**
- * Wall time in seconds and peak memory in bytes (0 where it cannot be read) of one process.
+ * Wall time in seconds and peak memory in bytes (0 where it cannot be read) of one process that writes `output`.
+ * @param {string} output
  * @param {string} program
  * @param {string[]} args
  */
-function run(program, args) {
+function run(output, program, args) {
+  rmSync(output, { force: true });
+  // What the process before has left to be written is not this one's; ext4 would have it wait for that.
+  spawnSync("sync");
   const report = join(folder, "time.txt");
   const time = "/usr/bin/time";
   const timed = existsSync(time);
@@ -84,9 +88,12 @@ try {
       entry.memory = Math.max(entry.memory, result.memory);
     };
     for (let round = 0; round < Number(options.rounds); round++) {
-      note("pytorch", run(options.python, [script, name, source, theirs]));
-      note("repkit", run(process.execPath, [bin, "convert", source, ours]));
-      note("unverified", run(process.execPath, [bin, "convert", source, ours, "--no-verify"]));
+      note("pytorch", run(theirs, options.python, [script, name, source, theirs]));
+      note("repkit", run(ours, process.execPath, [bin, "convert", source, ours]));
+      note(
+        "unverified",
+        run(ours, process.execPath, [bin, "convert", source, ours, "--no-verify"]),
+      );
     }
     const seconds = (/** @type {string} */ key) => median(results[key]?.seconds ?? []);
     return {
