@@ -11,7 +11,7 @@ import {
 import { fileError } from "../errors.js";
 import { graphMacs, parameterCount, type StateSource, type Tensor } from "../graph/index.js";
 import { useNativeSums } from "../linalg/use-native.js";
-import { foldGraph, materialise } from "../reparam/index.js";
+import { foldGraph } from "../reparam/index.js";
 import { buildModel, type Model } from "../zoo/index.js";
 import { foldGroups } from "./folding.js";
 import type { GroupsToFold } from "./groups.js";
@@ -77,7 +77,7 @@ async function deploy(
   const { weights, results, logits } = await foldGroups(pool.workers, {
     ...{ job, state, model, onProgress },
   });
-  const { convolutions, parameters } = materialise(model.graph, folded.graph, folded.groups);
+  const { convolutions, parameters } = weights.graph;
   const computed = new Map<string, Tensor>();
   for (const [index, convolution] of convolutions.entries()) {
     const { weight, bias } = weights.of(index);

@@ -11,14 +11,14 @@ export interface FoldedWeight {
 }
 
 export class FoldedWeights {
+  readonly graph: MaterialisedGraph;
   readonly memory: SharedArrayBuffer;
-  readonly #graph: MaterialisedGraph;
   /** Of each parameter, where in the memory it begins: in numbers. */
   readonly #begins = new Map<number, number>();
 
   /** `memory`: that of another thread's, of the same graph. */
   constructor(graph: MaterialisedGraph, memory?: SharedArrayBuffer) {
-    this.#graph = graph;
+    this.graph = graph;
     let end = 0;
     for (const { weight, bias } of graph.convolutions) {
       for (const position of bias === undefined ? [weight] : [weight, bias]) {
@@ -31,12 +31,12 @@ export class FoldedWeights {
 
   /** The weight and the bias of a convolution. */
   of(index: number): { readonly weight: FoldedWeight; readonly bias: FoldedWeight | undefined } {
-    const { weight, bias } = this.#graph.convolutions[index]!;
+    const { weight, bias } = this.graph.convolutions[index]!;
     return { weight: this.#at(weight), bias: bias === undefined ? undefined : this.#at(bias) };
   }
 
   #at(position: number): FoldedWeight {
-    const { shape } = this.#graph.parameters[position]!;
+    const { shape } = this.graph.parameters[position]!;
     const begin = 4 * this.#begins.get(position)!;
     return { shape, data: new Float32Array(this.memory, begin, elementCount(shape)) };
   }
