@@ -16,8 +16,10 @@ describe("measure", () => {
     const result = await measure(engine, model, "step", base);
     expect(engine.runs.map(({ kind }) => kind)).toEqual(Array(5).fill("step"));
     expect(result.seconds).toHaveLength(3);
-    expect(result.medianSeconds).toBe(result.seconds[2]);
-    expect(result.minSeconds).toBe(result.seconds[0]);
+    // A busy machine may take longer for any of them.
+    const [least, middle] = result.seconds.toSorted((a, b) => a - b);
+    expect(result.medianSeconds).toBe(middle);
+    expect(result.minSeconds).toBe(least);
     expect(result.medianSeconds).toBeGreaterThan(0.038);
     expect(result.imagesPerSecond).toBe(2 / result.medianSeconds);
     const operations = 2 * 3 * 2 * graphMacs(model.graph);
