@@ -1,10 +1,11 @@
 // The reference's five steps of SGD.
 
 import type { Executable } from "../../../src/engine/types.js";
-import { type Graph, type State, type Tensor } from "../../../src/graph/index.js";
+import { type Graph, type State } from "../../../src/graph/index.js";
 import { fillInput, filledState } from "../../helpers/fill.js";
 import type { ModelReference } from "../../helpers/fixtures.js";
 import { distance, norm, Report } from "./distances.js";
+import { statisticsRounding, type TrainingBatch } from "./statistics-rounding.js";
 import { load, RECORDED, type Subject } from "./subject.js";
 import { TURNED } from "./turned-relus.js";
 
@@ -27,7 +28,8 @@ const DRIFT = 0.12;
 /**
  * In fp64, losses and parameters are the reference's. Elsewhere one turned ReLU sends trajectories
  * apart, by a factor of fifty at each step, so each step starts from where the one in fp64 does:
- * its loss is then as close as rounding allows, and its update as close as gradients are.
+ * its loss is then as close as rounding allows, and its update as close as gradients are, but for
+ * turned ReLUs and the rounding of the parameter itself.
  */
 export async function compareSteps(
   subject: Subject,
@@ -54,7 +56,10 @@ export async function compareSteps(
   const exact = await SgdRun.start({ engine: exactEngine, precision: "fp64" }, graph, reference);
   const free = await SgdRun.start(subject, graph, reference);
   const led = await SgdRun.start(subject, graph, reference);
-  const rounding = TWICE * abs(losses[0]! - losses_f64[0]!) + SUMS * RECORDED * losses_f64[0]!;
+  const statistics = await statisticsRounding(subject, graph, batchOf(0));
+  const own = abs(losses[0]! - losses_f64[0]!) + statistics.loss;
+  const rounding = TWICE * own + SUMS * RECORDED * losses_f64[0]!;
+  const updateShare = TWICE * (TURNED + statistics.gradient);
   for (const [s, expected] of losses_f64.entries()) {
     const before = await exact.executable.state();
     await led.executable.restore({ state: before.state, momentum: before.momentum });
@@ -65,11 +70,9 @@ export async function compareSteps(
     const after = (await exact.executable.state()).state;
     const found = (await led.executable.state()).state;
     for (const name of Object.keys(params_after)) {
-      compareUpdate(report, `${name} after step ${s}`, {
-        before: before.state.get(name)!,
-        after: after.get(name)!,
-        found: found.get(name)!,
-      });
+      const [from, to] = [before.state.get(name)!, after.get(name)!];
+      const limit = updateShare * distance(to, from) + SUMS * RECORDED * norm(to);
+      report.within(`${name} after step ${s}`, distance(found.get(name)!, to), limit);
     }
   }
   for (const run of [exact, free, led]) await run.executable.dispose();
@@ -95,19 +98,13 @@ class SgdRun {
 
   /** Takes step s and returns the loss before it. */
   async step(s: number): Promise<number> {
-    const images = fillInput(`sgd_input_${s}`, BATCH);
-    const labels = Int32Array.from({ length: BATCH[0] }, (_, i) => (s * 101 + i * 37) % 1000);
     const learningRate = this.#learningRate;
-    return (await this.executable.trainStep({ images, labels }, { learningRate })).loss;
+    return (await this.executable.trainStep(batchOf(s), { learningRate })).loss;
   }
 }
 
-/** The parameter has moved as it should have, but for turned ReLUs and the rounding of its own value. */
-function compareUpdate(
-  report: Report,
-  what: string,
-  { before, after, found }: { before: Tensor; after: Tensor; found: Tensor },
-): void {
-  const limit = TWICE * TURNED * distance(after, before) + SUMS * RECORDED * norm(after);
-  report.within(what, distance(found, after), limit);
+function batchOf(step: number): TrainingBatch {
+  const images = fillInput(`sgd_input_${step}`, BATCH);
+  const labels = Int32Array.from({ length: BATCH[0] }, (_, i) => (step * 101 + i * 37) % 1000);
+  return { images, labels };
 }

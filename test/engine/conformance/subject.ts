@@ -16,6 +16,11 @@ export interface Subject {
   readonly device?: Device;
   /** False for an engine that only infers. Default: true. */
   readonly hasGradients?: boolean;
+  /**
+   * Whether a batch norm adds up the values of a batch one after another in float32, which the
+   * reference does not. Default: false.
+   */
+  readonly sumsStatisticsInFloat32?: boolean;
   /** Computes in fp64 what others are held against step by step. Default: `engine`. */
   readonly exactEngine?: Engine;
 }

@@ -11,6 +11,7 @@ import { norm, Report } from "./distances.js";
 import { compareHead, lastLayerRounding, recordedError, scaleOf } from "./logits.js";
 import { isStepped, trainedModels } from "./selection.js";
 import { compareSteps } from "./sgd.js";
+import { type StatisticsRounding, statisticsRounding } from "./statistics-rounding.js";
 import { load, RECORDED, ROUNDOFF, type Subject, subjectName } from "./subject.js";
 import { spoiltParameters, TURNED } from "./turned-relus.js";
 
@@ -35,13 +36,16 @@ export function describeTraining(subject: Subject, names = trainedModels()): voi
     const reference = readModel(name);
     const train = reference.train!;
     const { graph } = buildModel({ ...reference, imageSize: 64 });
+    const images = fillInput("train_input", BATCH);
+    const labels = Int32Array.from(train.labels);
     let step: Differentiation | undefined;
+    let rounding: StatisticsRounding;
 
     beforeAll(async () => {
       const network = await load(subject, graph, filledState(graph));
-      const images = fillInput("train_input", BATCH);
-      step = await network.differentiate(images, { labels: Int32Array.from(train.labels) });
+      step = await network.differentiate(images, { labels });
       await network.dispose();
+      rounding = await statisticsRounding(subject, graph, { images, labels });
     }, TIMEOUT);
 
     // Gradients of all networks at once would fill the memory.
@@ -49,7 +53,7 @@ export function describeTraining(subject: Subject, names = trainedModels()): voi
 
     it("has the reference's logits and loss", () => {
       const report = new Report();
-      const limit = trainedLogitsLimit(subject.precision, graph, train);
+      const limit = trainedLogitsLimit(subject.precision, graph, train) + TWICE * rounding.logits;
       compareHead(report, step!.outputs.get("logits")!, train, limit);
       // The loss of one image changes by no more than twice as much as its logits.
       const own = TWICE * abs(train.loss - train.loss_f64);
@@ -65,10 +69,14 @@ export function describeTraining(subject: Subject, names = trainedModels()): voi
       it(
         "has the reference's gradients",
         async () => {
-          const strict = compareGradients(subject.precision, step!.gradients, train, new Set());
+          const compare = (spoilt: ReadonlySet<string>) => {
+            const extra = (name: string) =>
+              TWICE * (rounding.gradient + (spoilt.has(name) ? TURNED : 0));
+            return compareGradients(subject.precision, step!.gradients, train, extra);
+          };
+          const strict = compare(new Set());
           if (strict.isEmpty || subject.precision === "fp64") return strict.expectNothing();
-          const spoilt = await spoiltParameters(subject, graph, fillInput("train_input", BATCH));
-          compareGradients(subject.precision, step!.gradients, train, spoilt).expectNothing();
+          compare(await spoiltParameters(subject, graph, images)).expectNothing();
         },
         TIMEOUT,
       );
@@ -94,11 +102,12 @@ function trainedLogitsLimit(precision: Precision, graph: Graph, train: TrainRefe
   return (TWICE * recordedError(train) + floor) * (ROUNDOFF[precision] / RECORDED);
 }
 
+/** `extra` is what a gradient may be off by beside its limit, as a share of its norm. */
 function compareGradients(
   precision: Precision,
   gradients: ReadonlyMap<string, Tensor>,
   { grads }: TrainReference,
-  spoilt: ReadonlySet<string>,
+  extra: (name: string) => number,
 ): Report {
   const report = new Report();
   const typical = typicalError(Object.values(grads));
@@ -108,8 +117,7 @@ function compareGradients(
       report.within(`${name}, missing`, expected.l2_f64, 0);
       continue;
     }
-    const allowance = spoilt.has(name) ? TWICE * TURNED * expected.l2_f64 : 0;
-    const limit = gradientLimit(precision, expected, typical) + allowance;
+    const limit = gradientLimit(precision, expected, typical) + extra(name) * expected.l2_f64;
     report.within(`norm of ${name}`, norm(gradient) - expected.l2_f64, limit);
     const { data } = toFloat64(gradient);
     for (const [i, value] of expected.first4_f64.entries()) {

@@ -16,6 +16,7 @@ if (exactEngine === undefined) {
 } else {
   await describeTfjs("tfjs:node training", "node", (engine) => {
     const names = ALL ? trainedModels() : ["dbb__ResNet-18__base"];
-    describeTraining({ engine, precision: "fp32", exactEngine }, names);
+    const subject = { engine, precision: "fp32", sumsStatisticsInFloat32: true } as const;
+    describeTraining({ ...subject, exactEngine }, names);
   });
 }
