@@ -15,13 +15,13 @@ async function start() {
   }
   const { existsSync } = await import("node:fs");
   const { availableParallelism } = await import("node:os");
-  if (!existsSync(`${__dirname}/../dist/cli/main.js`)) {
+  if (!existsSync(`${__dirname}/../dist/bundle/main.js`)) {
     process.stderr.write("repkit is not built: run `npm run build` in its folder.\n");
     return 7;
   }
   // Images are decoded in these threads; four, Node's number, are too few for many workers.
   process.env.UV_THREADPOOL_SIZE ??= String(Math.max(4, availableParallelism()));
-  const { main } = await import("../dist/cli/main.js");
+  const { main } = await import("../dist/bundle/main.js");
   return main(process.argv.slice(2));
 }
 

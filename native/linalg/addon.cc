@@ -2,9 +2,13 @@
 // nothing is shared but the arrays that are handed in.
 #include <napi.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 #include "kernels/sums.h"
 
@@ -39,6 +43,11 @@ Numbers numbers_of(const Napi::Value& value, const char* name) {
   }
 }
 
+Numbers from(Numbers numbers, size_t first) {
+  if (numbers.singles != nullptr) return {numbers.singles + first, nullptr};
+  return {nullptr, numbers.doubles + first};
+}
+
 int64_t integer_of(const Napi::Value& value, const char* name) {
   const double number = value.IsNumber() ? value.As<Napi::Number>().DoubleValue() : 0.5;
   if (!(number >= -9007199254740991 && number <= 9007199254740991) || number != static_cast<int64_t>(number)) {
@@ -61,6 +70,11 @@ void require_inside(Napi::Env env, const char* name, const Napi::Float64Array& s
   }
 }
 
+// Starting a thread takes as long as so many multiply-adds; rows are shared by whole tiles.
+constexpr double kThreadWork = 4 << 20;
+constexpr int64_t kThreadRows = 8;
+constexpr int64_t kMostThreads = 64;
+
 struct Free {
   void operator()(double* memory) const { std::free(memory); }
 };
@@ -70,7 +84,9 @@ class Linalg : public Napi::Addon<Linalg> {
   Linalg(Napi::Env, Napi::Object exports) {
     DefineAddon(exports, {InstanceMethod("multiplyAdd", &Linalg::multiply_add),
                           InstanceMethod("addScaled", &Linalg::add_scaled),
+                          InstanceMethod("addOuter", &Linalg::add_outer),
                           InstanceMethod("round", &Linalg::round), InstanceMethod("use", &Linalg::use),
+                          InstanceMethod("setThreads", &Linalg::set_threads),
                           InstanceMethod("describe", &Linalg::describe)});
   }
 
@@ -103,7 +119,7 @@ class Linalg : public Napi::Addon<Linalg> {
                    array_of(info[3], "rows").ElementLength());
     require_inside(env, "columns", column_starts, product.columns.step, product.inner,
                    array_of(info[6], "columns").ElementLength());
-    sums_->multiply_add(product, scratch(env));
+    run(env, product);
     return env.Undefined();
   }
 
@@ -129,6 +145,28 @@ class Linalg : public Napi::Addon<Linalg> {
     return env.Undefined();
   }
 
+  // (target, weights, taps, factors)
+  Napi::Value add_outer(const Napi::CallbackInfo& info) {
+    const auto env = info.Env();
+    auto target = doubles_of(info[0], "target");
+    const auto weights = numbers_of(info[1], "weights");
+    const auto taps = numbers_of(info[2], "taps");
+    const auto factors = doubles_of(info[3], "factors");
+    const size_t rows = factors.ElementLength();
+    const size_t weight_count = array_of(info[1], "weights").ElementLength();
+    const size_t tap_count = array_of(info[2], "taps").ElementLength();
+    if (rows == 0 ? weight_count + tap_count > 0 : weight_count % rows + tap_count % rows > 0) {
+      refuse(env, "weights and taps: as many for each factor");
+    }
+    const size_t row = rows == 0 ? 0 : weight_count / rows, taps_of_row = rows == 0 ? 0 : tap_count / rows;
+    if (target.ElementLength() != rows * row * taps_of_row) refuse(env, "target: a number for each product");
+    for (size_t r = 0; r < rows; r++) {
+      sums_->add_outer(target.Data() + r * row * taps_of_row, from(weights, r * row), factors[r],
+                       from(taps, r * taps_of_row), static_cast<int64_t>(row), static_cast<int64_t>(taps_of_row));
+    }
+    return env.Undefined();
+  }
+
   // (numbers, out)
   Napi::Value round(const Napi::CallbackInfo& info) {
     const auto numbers = doubles_of(info[0], "numbers");
@@ -147,10 +185,18 @@ class Linalg : public Napi::Addon<Linalg> {
     for (auto sums = kernels::usable_sums(); *sums != nullptr; sums++) {
       if (wanted != (*sums)->instructions) continue;
       sums_ = *sums;
-      scratch_.reset();
+      scratch_.clear();
       return info.Env().Undefined();
     }
     refuse(info.Env(), "instructions: this CPU has no \"" + wanted + "\"");
+  }
+
+  // (count)
+  Napi::Value set_threads(const Napi::CallbackInfo& info) {
+    const int64_t count = integer_of(info[0], "threads");
+    if (count < 1) refuse(info.Env(), "threads: at least one");
+    threads_ = count < kMostThreads ? count : kMostThreads;
+    return info.Env().Undefined();
   }
 
   Napi::Value describe(const Napi::CallbackInfo& info) {
@@ -165,18 +211,51 @@ class Linalg : public Napi::Addon<Linalg> {
     return description;
   }
 
-  // What is packed of one product after the other shares its memory, which costs more fresh than the packing.
-  double* scratch(Napi::Env env) {
-    if (scratch_ == nullptr) {
-      const size_t bytes = static_cast<size_t>(sums_->scratch_size) * sizeof(double);
-      scratch_.reset(static_cast<double*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)));
-      if (scratch_ == nullptr) refuse(env, "out of memory");
+  // Threads share the rows: each number of the product is the same sum, whoever computes it.
+  void run(Napi::Env env, const kernels::Product& product) {
+    const double work = static_cast<double>(product.row_count) * static_cast<double>(product.column_count) *
+                        static_cast<double>(product.inner);
+    const auto wanted = std::min({threads_, static_cast<int64_t>(work / kThreadWork), product.row_count / kThreadRows});
+    const int64_t parts = std::max<int64_t>(1, wanted);
+    reserve(env, parts);
+    const int64_t rows = (product.row_count / parts + kThreadRows - 1) / kThreadRows * kThreadRows;
+    std::vector<std::thread> threads;
+    for (int64_t part = parts - 1; part >= 0; part--) {
+      const int64_t first = part * rows;
+      if (first >= product.row_count) continue;
+      kernels::Product share = product;
+      share.row_count = part == parts - 1 ? product.row_count - first : std::min(rows, product.row_count - first);
+      share.rows.starts += first;
+      share.out_starts += first;
+      if (share.factors != nullptr) share.factors += first;
+      const auto work_on = [sums = sums_, share, scratch = scratch_[static_cast<size_t>(part)].get()] {
+        sums->multiply_add(share, scratch);
+      };
+      try {
+        if (part > 0) {
+          threads.emplace_back(work_on);
+          continue;
+        }
+      } catch (const std::system_error&) {  // no more threads are to be had
+      }
+      work_on();
     }
-    return scratch_.get();
+    for (auto& thread : threads) thread.join();
+  }
+
+  // What is packed of one product after the other shares its memory, which costs more fresh than the packing.
+  void reserve(Napi::Env env, int64_t parts) {
+    while (scratch_.size() < static_cast<size_t>(parts)) {
+      const size_t bytes = static_cast<size_t>(sums_->scratch_size) * sizeof(double);
+      std::unique_ptr<double, Free> scratch(static_cast<double*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64)));
+      if (scratch == nullptr) refuse(env, "out of memory");
+      scratch_.push_back(std::move(scratch));
+    }
   }
 
   const kernels::Sums* sums_ = *kernels::usable_sums();
-  std::unique_ptr<double, Free> scratch_;
+  std::vector<std::unique_ptr<double, Free>> scratch_;
+  int64_t threads_ = 1;
 };
 
 NODE_API_ADDON(Linalg)

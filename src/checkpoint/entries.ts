@@ -27,45 +27,76 @@ export interface PlannedEntry {
   readonly dtype: WritableDType;
   readonly shape: readonly number[];
   readonly byteLength: number;
-  /** The bytes to write. */
-  encode(): Uint8Array;
 }
 
-/** @throws RepkitError "internal" where two entries have one name */
-export function planEntries(entries: Iterable<TensorEntry>): PlannedEntry[] {
-  const names = new Set<string>();
-  return Array.from(entries, (entry) => {
-    if (names.has(entry.name)) {
-      throw new RepkitError("internal", `tensor ${entry.name} is to be written twice`);
+/** A weights file under way: it takes its tensors in any order, each once, and then its place. */
+export interface TensorWriter {
+  write(name: string, tensor: Tensor): void;
+  /** Puts the file in its place. All tensors have been written. */
+  commit(): void;
+  /** Leaves no trace, unless the file is in its place. */
+  discard(): void;
+}
+
+/** Writes the entries in order. Where one cannot be had, no file is left. */
+export function writeEntries(writer: TensorWriter, entries: readonly TensorEntry[]): void {
+  try {
+    for (const { name, tensor } of entries) {
+      writer.write(name, typeof tensor === "function" ? tensor() : tensor);
     }
-    names.add(entry.name);
-    return plan(entry);
-  });
+    writer.commit();
+  } finally {
+    writer.discard();
+  }
+}
+
+/** What a writer is to be given. */
+export class EntryPlan {
+  readonly entries: readonly PlannedEntry[];
+  readonly #waiting = new Map<string, number>();
+
+  /** @throws RepkitError "internal" where two entries have one name */
+  constructor(entries: Iterable<TensorEntry>) {
+    this.entries = Array.from(entries, plan);
+    for (const [index, { name }] of this.entries.entries()) {
+      if (this.#waiting.has(name)) {
+        throw new RepkitError("internal", `tensor ${name} is to be written twice`);
+      }
+      this.#waiting.set(name, index);
+    }
+  }
+
+  /** The position of an entry whose turn has come, and its bytes. */
+  take(name: string, tensor: Tensor): { readonly index: number; readonly bytes: Uint8Array } {
+    const index = this.#waiting.get(name);
+    if (index === undefined) {
+      throw new RepkitError("internal", `tensor ${name} is not to be written, or was already`);
+    }
+    const { dtype, shape, byteLength } = this.entries[index]!;
+    const bytes = encodeElements(dtype, tensor);
+    if (!sameShape(tensor.shape, shape) || bytes.byteLength !== byteLength) {
+      throw new RepkitError(
+        "internal",
+        `tensor ${name}: shape ${formatShape(shape)} was announced, received ` +
+          `${formatShape(tensor.shape)} with ${tensor.data.length} elements`,
+      );
+    }
+    this.#waiting.delete(name);
+    return { index, bytes };
+  }
+
+  requireAllTaken(): void {
+    const [missing] = this.#waiting.keys();
+    if (missing === undefined) return;
+    throw new RepkitError("internal", `tensor ${missing} was never written`);
+  }
 }
 
 function plan(entry: TensorEntry): PlannedEntry {
   const { name } = entry;
-  const lazy = typeof entry.tensor === "function";
-  const { dtype, shape } = lazy
-    ? (entry as LazyEntry)
-    : { dtype: entry.dtype ?? dtypeOf(entry.tensor.data), shape: entry.tensor.shape };
-  const byteLength = elementCount(shape) * DTYPE_BYTES[dtype];
-  return {
-    name,
-    dtype,
-    shape,
-    byteLength,
-    encode() {
-      const tensor = typeof entry.tensor === "function" ? entry.tensor() : entry.tensor;
-      const bytes = encodeElements(dtype, tensor);
-      if (!sameShape(tensor.shape, shape) || bytes.byteLength !== byteLength) {
-        throw new RepkitError(
-          "internal",
-          `tensor ${name}: shape ${formatShape(shape)} was announced, received ` +
-            `${formatShape(tensor.shape)} with ${tensor.data.length} elements`,
-        );
-      }
-      return bytes;
-    },
-  };
+  const { dtype, shape } =
+    typeof entry.tensor === "function"
+      ? (entry as LazyEntry)
+      : { dtype: entry.dtype ?? dtypeOf(entry.tensor.data), shape: entry.tensor.shape };
+  return { name, dtype, shape, byteLength: elementCount(shape) * DTYPE_BYTES[dtype] };
 }

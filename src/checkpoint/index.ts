@@ -63,6 +63,8 @@ export {
   isSideName,
   outputContainer,
   saveCheckpoint,
+  stageCheckpoint,
+  type CheckpointWriter,
   type OutputContainer,
   type SaveOptions,
 } from "./save-checkpoint.js";

@@ -5,10 +5,16 @@
  * opcodes and globals that PyTorch's own restricted reader knows, and one storage per tensor.
  * Reference: torch/_weights_only_unpickler.py of PyTorch.
  */
-import { elementCount } from "../graph/tensor.js";
-import { writeFileAtomically } from "../util/atomic-write.js";
+import { elementCount, type Tensor } from "../graph/tensor.js";
+import { stageFile, type StagedFile } from "../util/atomic-write.js";
 import type { WritableDType } from "./dtypes.js";
-import { planEntries, type PlannedEntry, type TensorEntry } from "./entries.js";
+import {
+  EntryPlan,
+  type PlannedEntry,
+  type TensorEntry,
+  type TensorWriter,
+  writeEntries,
+} from "./entries.js";
 import { ZipWriter } from "./zip-write.js";
 
 const ARCHIVE = "archive";
@@ -37,17 +43,40 @@ export function writePyTorch(
   entries: Iterable<TensorEntry>,
   wrapping?: Wrapping,
 ): void {
-  const planned = planEntries(entries);
-  writeFileAtomically(path, (sink) => {
-    const archive = new ZipWriter(sink);
-    archive.add(`${ARCHIVE}/data.pkl`, pickleStateDict(planned, wrapping));
-    archive.add(`${ARCHIVE}/byteorder`, Buffer.from("little"));
-    for (const [key, entry] of planned.entries()) {
-      archive.add(`${ARCHIVE}/data/${key}`, entry.encode());
-    }
-    archive.add(`${ARCHIVE}/version`, Buffer.from("3\n"));
-    archive.finish();
-  });
+  const all = [...entries];
+  writeEntries(new PyTorchWriter(path, all, wrapping), all);
+}
+
+/** The same under way. Storages lie in the file in the order in which they are written. */
+export class PyTorchWriter implements TensorWriter {
+  readonly #plan: EntryPlan;
+  readonly #file: StagedFile;
+  readonly #archive: ZipWriter;
+
+  constructor(path: string, entries: Iterable<TensorEntry>, wrapping?: Wrapping) {
+    this.#plan = new EntryPlan(entries);
+    const pickle = pickleStateDict(this.#plan.entries, wrapping);
+    this.#file = stageFile(path);
+    this.#archive = new ZipWriter(this.#file);
+    this.#archive.add(`${ARCHIVE}/data.pkl`, pickle);
+    this.#archive.add(`${ARCHIVE}/byteorder`, Buffer.from("little"));
+  }
+
+  write(name: string, tensor: Tensor): void {
+    const { index, bytes } = this.#plan.take(name, tensor);
+    this.#archive.add(`${ARCHIVE}/data/${index}`, bytes);
+  }
+
+  commit(): void {
+    this.#plan.requireAllTaken();
+    this.#archive.add(`${ARCHIVE}/version`, Buffer.from("3\n"));
+    this.#archive.finish();
+    this.#file.commit();
+  }
+
+  discard(): void {
+    this.#file.discard();
+  }
 }
 
 /** The pickle of an OrderedDict of tensors; entry i refers to the storage with key `i`. */

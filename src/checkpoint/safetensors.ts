@@ -10,11 +10,17 @@ import { isUtf8 } from "node:buffer";
 
 import { RepkitError } from "../errors.js";
 import { formatShape, type Tensor } from "../graph/tensor.js";
-import { writeFileAtomically } from "../util/atomic-write.js";
+import { stageFile, type StagedFile } from "../util/atomic-write.js";
 import { ByteFile } from "./byte-file.js";
 import type { StoredDType, TensorFile, TensorInfo } from "./container.js";
 import { allocateElements, decodeElements, DTYPE_BYTES, isStoredDType } from "./dtypes.js";
-import { planEntries, type PlannedEntry, type TensorEntry } from "./entries.js";
+import {
+  EntryPlan,
+  type PlannedEntry,
+  type TensorEntry,
+  type TensorWriter,
+  writeEntries,
+} from "./entries.js";
 import { readFailure } from "./failure.js";
 import { HeaderError, parseHeader, type Header, type HeaderEntry } from "./safetensors-header.js";
 import { commonPrefix } from "./state-dict.js";
@@ -187,28 +193,70 @@ export function writeSafetensors(
   entries: Iterable<TensorEntry>,
   metadata: ReadonlyMap<string, string> = new Map(),
 ): void {
-  const planned = planEntries(entries);
-  const byWidth = planned.toSorted((a, b) => DTYPE_BYTES[b.dtype] - DTYPE_BYTES[a.dtype]);
-  const begins = new Map<PlannedEntry, number>();
-  let end = 0;
-  for (const entry of byWidth) {
-    begins.set(entry, end);
-    end += entry.byteLength;
-  }
-  const head = headerBytes(
-    metadata,
-    planned.map((entry) => ({ ...entry, begin: begins.get(entry) ?? 0 })),
-  );
-  writeFileAtomically(path, (sink) => {
-    sink.write(head);
-    for (const entry of byWidth) sink.write(entry.encode());
-  });
+  const all = [...entries];
+  writeEntries(new SafetensorsWriter(path, all, metadata), all);
 }
 
-/** The length field and the padded header. */
+/** The same under way. */
+export class SafetensorsWriter implements TensorWriter {
+  readonly #plan: EntryPlan;
+  readonly #begins: readonly number[];
+  /** Of the length field and the header. */
+  readonly #headLength: number;
+  #head: Buffer;
+  readonly #file: StagedFile;
+
+  constructor(path: string, entries: Iterable<TensorEntry>, metadata: ReadonlyMap<string, string>) {
+    this.#plan = new EntryPlan(entries);
+    this.#begins = beginsByWidth(this.#plan.entries);
+    this.#head = this.#headOf(metadata);
+    this.#headLength = this.#head.length;
+    this.#file = stageFile(path);
+  }
+
+  /** The metadata in the end. It takes no more room than what the file was begun with. */
+  describe(metadata: ReadonlyMap<string, string>): void {
+    this.#head = this.#headOf(metadata, this.#headLength);
+  }
+
+  write(name: string, tensor: Tensor): void {
+    const { index, bytes } = this.#plan.take(name, tensor);
+    this.#file.writeAt(this.#headLength + this.#begins[index]!, bytes);
+  }
+
+  commit(): void {
+    this.#plan.requireAllTaken();
+    this.#file.writeAt(0, this.#head);
+    this.#file.commit();
+  }
+
+  discard(): void {
+    this.#file.discard();
+  }
+
+  #headOf(metadata: ReadonlyMap<string, string>, length?: number): Buffer {
+    const placed = this.#plan.entries.map((entry, i) => ({ ...entry, begin: this.#begins[i]! }));
+    return headerBytes(metadata, placed, length);
+  }
+}
+
+/** Where the data of each entry begins. */
+function beginsByWidth(entries: readonly PlannedEntry[]): readonly number[] {
+  const width = (index: number) => DTYPE_BYTES[entries[index]!.dtype];
+  const begins: number[] = [];
+  let end = 0;
+  for (const index of [...entries.keys()].sort((a, b) => width(b) - width(a))) {
+    begins[index] = end;
+    end += entries[index]!.byteLength;
+  }
+  return begins;
+}
+
+/** The length field and the padded header; of `total` bytes together, where that is given. */
 function headerBytes(
   metadata: ReadonlyMap<string, string>,
   entries: readonly (PlannedEntry & { readonly begin: number })[],
+  total?: number,
 ): Buffer {
   // Put together by hand: an object would move names such as "0" to the front.
   const members: string[] = [];
@@ -225,8 +273,12 @@ function headerBytes(
     members.push(`${JSON.stringify(name)}:${value}`);
   }
   const json = Buffer.from(`{${members.join(",")}}`);
-  const padding = Buffer.alloc(-json.length & (ALIGNMENT - 1), " ");
-  const length = json.length + padding.length;
+  const aligned = json.length + (-json.length & (ALIGNMENT - 1));
+  const length = total === undefined ? aligned : total - LENGTH_BYTES;
+  if (json.length > length) {
+    throw new RepkitError("internal", `a header of ${json.length} bytes, ${length} were announced`);
+  }
+  const padding = Buffer.alloc(length - json.length, " ");
   if (length > MAX_HEADER) {
     throw new RepkitError("internal", `a header of ${length} bytes exceeds ${MAX_HEADER}`);
   }

@@ -1,11 +1,11 @@
 /** Writing the checkpoint of a model, in the container that the file's name asks for. */
 import { RepkitError, usageError } from "../errors.js";
-import { formatShape, parametersOf, type StateSource } from "../graph/index.js";
+import { formatShape, parametersOf, type StateSource, type Tensor } from "../graph/index.js";
 import type { Model } from "../zoo/index.js";
-import type { TensorEntry } from "./entries.js";
+import { type TensorEntry, type TensorWriter, writeEntries } from "./entries.js";
 import { writeMetadata, type CheckpointMetadata } from "./metadata.js";
-import { writePyTorch } from "./pytorch-write.js";
-import { writeSafetensors } from "./safetensors.js";
+import { PyTorchWriter } from "./pytorch-write.js";
+import { SafetensorsWriter } from "./safetensors.js";
 
 /** `pytorch-tar` is a PyTorch file with `{"state_dict": ..., "arch": ...}`, as training scripts write. */
 export type OutputContainer = "safetensors" | "pytorch" | "pytorch-tar";
@@ -60,27 +60,71 @@ export interface SaveOptions {
  * @throws RepkitError "usage" for an unknown extension; "file" where the system refuses
  */
 export function saveCheckpoint(path: string, options: SaveOptions): void {
-  const container = outputContainer(path);
-  const { model, state, metadata = {}, beside } = options;
+  const { model, state, metadata, beside } = options;
   const side = [...(beside ?? [])];
+  const entries = [...stateEntries(model, state), ...side];
+  writeEntries(stageEntries(path, { model, metadata, side }, entries), entries);
+}
+
+/** A checkpoint under way, whose tensors come as they are made, in any order. */
+export interface CheckpointWriter extends TensorWriter {
+  /** What the file says about itself in the end. It takes no more room than what it was begun with. */
+  describe(metadata: Metadata): void;
+}
+
+/** Begins a checkpoint that `saveCheckpoint` would write. @throws RepkitError as it does */
+export function stageCheckpoint(
+  path: string,
+  { model, metadata }: { readonly model: Model; readonly metadata: Metadata },
+): CheckpointWriter {
+  return stageEntries(path, { model, metadata, side: [] }, stateEntries(model, new Map()));
+}
+
+type Metadata = NonNullable<SaveOptions["metadata"]>;
+
+function stageEntries(
+  path: string,
+  options: {
+    readonly model: Model;
+    readonly metadata: Metadata | undefined;
+    readonly side: readonly TensorEntry[];
+  },
+  entries: readonly TensorEntry[],
+): CheckpointWriter {
+  const { model, metadata = {}, side } = options;
+  const container = outputContainer(path);
   checkSide(path, container, side);
-  const entries = stateEntries(model, state);
-  switch (container) {
-    case "safetensors":
-      writeSafetensors(path, [...entries, ...side], describe(path, model, metadata));
-      return;
-    case "pytorch":
-      writePyTorch(path, entries);
-      return;
-    case "pytorch-tar":
-      writePyTorch(path, entries, {
-        key: "state_dict",
-        beside: new Map<string, string | number>([
-          ...(metadata.epoch === undefined ? [] : [["epoch", metadata.epoch] as const]),
-          ["arch", model.arch],
-        ]),
-      });
-      return;
+  if (container === "safetensors") {
+    const writer = new SafetensorsWriter(path, entries, describe(path, model, metadata));
+    return new StagedCheckpoint(writer, (final) => writer.describe(describe(path, model, final)));
+  }
+  const beside = new Map<string, string | number>([
+    ...(metadata.epoch === undefined ? [] : [["epoch", metadata.epoch] as const]),
+    ["arch", model.arch],
+  ]);
+  const wrapping = container === "pytorch" ? undefined : { key: "state_dict", beside };
+  return new StagedCheckpoint(new PyTorchWriter(path, entries, wrapping), () => undefined);
+}
+
+class StagedCheckpoint implements CheckpointWriter {
+  readonly #writer: TensorWriter;
+  readonly describe: (metadata: Metadata) => void;
+
+  constructor(writer: TensorWriter, describe: (metadata: Metadata) => void) {
+    this.#writer = writer;
+    this.describe = describe;
+  }
+
+  write(name: string, tensor: Tensor): void {
+    this.#writer.write(name, tensor);
+  }
+
+  commit(): void {
+    this.#writer.commit();
+  }
+
+  discard(): void {
+    this.#writer.discard();
   }
 }
 

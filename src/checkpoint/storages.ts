@@ -121,28 +121,27 @@ export class StorageReader {
     const contiguous = isContiguous(tensor);
     const span = contiguous ? count : lastIndex(tensor) - tensor.offset + 1;
     const slice = allocateElements(dtype, span);
-    const whole = slice.byteLength === bytes.byteLength;
-    if (!whole) this.#verify(name, bytes);
+    const isWhole = slice.byteLength === bytes.byteLength;
+    if (!isWhole) this.#verify(name, bytes, () => this.#checksum(bytes));
     this.#file.readInto(slice, bytes.position + first * width);
-    if (whole && bytes.crc32 !== undefined) this.#compare(name, crc32(slice), bytes);
+    if (isWhole) this.#verify(name, bytes, () => crc32(slice));
     return decodeElements(dtype, contiguous ? slice : gather(tensor, slice, width));
   }
 
-  /** Checks a storage of which only a part is about to be read, once. */
-  #verify(name: string, bytes: StorageBytes): void {
+  /** Checks a storage, once. */
+  #verify(name: string, bytes: StorageBytes, checksum: () => number): void {
     if (bytes.crc32 === undefined || this.#verified.has(bytes.position)) return;
-    let sum = 0;
-    for (const piece of this.#file.pieces(bytes.position, bytes.byteLength)) {
-      sum = crc32(piece, sum);
+    if (checksum() !== bytes.crc32) {
+      const problem = `damaged: the checksum of tensor ${name} does not match`;
+      throw readFailure(this.#file.path, "corrupt", problem, { tensor: name });
     }
-    this.#compare(name, sum, bytes);
     this.#verified.add(bytes.position);
   }
 
-  #compare(name: string, sum: number, bytes: StorageBytes): void {
-    if (sum === bytes.crc32) return;
-    const problem = `damaged: the checksum of tensor ${name} does not match`;
-    throw readFailure(this.#file.path, "corrupt", problem, { tensor: name });
+  #checksum({ position, byteLength }: StorageBytes): number {
+    let sum = 0;
+    for (const piece of this.#file.pieces(position, byteLength)) sum = crc32(piece, sum);
+    return sum;
   }
 }
 

@@ -8,8 +8,8 @@ export type StopSignal = keyof typeof SIGNAL_CODES;
 type Handler = (signal: StopSignal) => void;
 
 /**
- * Listeners run between two turns of the event loop and a file is written in one, so none is left half
- * done, nor a temporary one.
+ * Listeners run between two turns of the event loop. What is under way then is not put in place, and the
+ * exit removes temporary files.
  */
 const exit: Handler = (signal) => process.exit(SIGNAL_CODES[signal]);
 

@@ -1,4 +1,4 @@
-/** What `convert` does once its threads are starting. */
+/** Converting checkpoints: training structure to deployed structure, or one container to another. */
 import { statSync } from "node:fs";
 
 import {
@@ -7,25 +7,33 @@ import {
   type LoadOptions,
   outputContainer,
   saveCheckpoint,
+  stageCheckpoint,
 } from "../checkpoint/index.js";
 import { fileError } from "../errors.js";
-import { graphMacs, parameterCount, type StateSource, type Tensor } from "../graph/index.js";
+import { graphMacs, parameterCount } from "../graph/index.js";
 import { useNativeSums } from "../linalg/use-native.js";
 import { foldGraph } from "../reparam/index.js";
 import { buildModel, type Model } from "../zoo/index.js";
 import { foldGroups } from "./folding.js";
-import type { GroupsToFold } from "./groups.js";
 import type { Conversion, ConvertOptions, Cost } from "./index.js";
-import { networkLogits } from "./network.js";
 import { requireWritable } from "./output.js";
-import type { Pool } from "./pool.js";
-import { judgeGroups, judgeLogits, type Verification } from "./verification.js";
+import {
+  judgeGroups,
+  judgeLogits,
+  longestVerification,
+  type Verification,
+} from "./verification.js";
 
-export async function convertWith(pool: Pool, options: ConvertOptions): Promise<Conversion> {
+/**
+ * Converts a checkpoint. The output is put in place whole, after the check, or not at all.
+ * @throws RepkitError "file" for inputs that are missing, unsafe, or of the wrong kind;
+ *   "verification" where the deployed model differs from the trained one
+ */
+export async function convert(options: ConvertOptions): Promise<Conversion> {
   const { input, output } = options;
   outputContainer(output);
   requireWritable(output);
-  useNativeSums();
+  useNativeSums(options.threads);
   const checkpoint = loadCheckpoint(input, wantedOf(options));
   try {
     if (options.keepStructure === true) return rewrite(options, checkpoint);
@@ -36,7 +44,7 @@ export async function convertWith(pool: Pool, options: ConvertOptions): Promise<
         `is a deployed ${arch} x ${block} already; to change its container only, add --keep-structure`,
       );
     }
-    return await deploy(options, checkpoint, pool);
+    return await deploy(options, checkpoint);
   } finally {
     checkpoint.close();
   }
@@ -62,60 +70,39 @@ function rewrite(options: ConvertOptions, checkpoint: LoadedCheckpoint): Convers
   return report(options, checkpoint, { model, folded: 0, verification: undefined });
 }
 
-async function deploy(
-  options: ConvertOptions,
-  checkpoint: LoadedCheckpoint,
-  pool: Pool,
-): Promise<Conversion> {
-  const { model, state, metadata } = checkpoint;
-  const { output, verify = true } = options;
-  const deployed = buildModel({ ...model, structure: "deploy" });
-  const outputs = deployed.graph.outputs.map(({ name }) => name);
-  const folded = foldGraph(model.graph, { outputs });
-  const job: GroupsToFold = { original: model.graph, folded, verify };
-  const { onProgress } = options;
-  const { weights, results, logits } = await foldGroups(pool.workers, {
-    ...{ job, state, model, onProgress },
+async function deploy(options: ConvertOptions, checkpoint: LoadedCheckpoint): Promise<Conversion> {
+  const { model: original, state, metadata } = checkpoint;
+  const { output, verify = true, onProgress } = options;
+  const model = buildModel({ ...original, structure: "deploy" });
+  const outputs = model.graph.outputs.map(({ name }) => name);
+  const folded = foldGraph(original.graph, { outputs });
+  const describe = (verified: Verification | "no") => ({
+    ...metadata,
+    ...{ source: options.input, verified: verified === "no" ? verified : { ...verified } },
   });
-  const { convolutions, parameters } = weights.graph;
-  const computed = new Map<string, Tensor>();
-  for (const [index, convolution] of convolutions.entries()) {
-    const { weight, bias } = weights.of(index);
-    computed.set(parameters[convolution.weight]!.name, weight);
-    if (bias !== undefined) computed.set(parameters[convolution.bias!]!.name, bias);
+  const draft = describe(verify ? longestVerification(model.graph) : "no");
+  const writer = stageCheckpoint(output, { model, metadata: draft });
+  try {
+    const { convolutions, checked } = await foldGroups({
+      ...{ original: original.graph, folded, verify, state, deployed: model.graph, onProgress },
+      write: (name, tensor) => writer.write(name, tensor),
+    });
+    const verification = checked && {
+      ...judgeGroups(checked.results, convolutions, output),
+      ...judgeLogits(checked.logits.before, checked.logits.after, output),
+    };
+    await pendingSignals();
+    writer.describe(describe(verification ?? "no"));
+    writer.commit();
+    return report(options, checkpoint, { model, folded: folded.groups.length, verification });
+  } finally {
+    writer.discard();
   }
-  // What no group has computed is either a tensor of the source or an expression beside the groups.
-  const others = new Map(parameters.map((parameter) => [parameter.name, parameter]));
-  const newState: StateSource = {
-    get: (name) => computed.get(name) ?? others.get(name)?.value(state),
-  };
-  const verification =
-    logits === undefined
-      ? undefined
-      : {
-          ...judgeGroups(results, convolutions, output),
-          ...judgeLogits(logits, networkLogits(deployed, newState), output),
-        };
-  await pendingSignals();
-  saveCheckpoint(output, {
-    model: deployed,
-    state: newState,
-    metadata: {
-      ...metadata,
-      source: options.input,
-      verified: verification === undefined ? "no" : { ...verification },
-    },
-  });
-  return report(options, checkpoint, {
-    model: deployed,
-    folded: folded.groups.length,
-    verification,
-  });
 }
 
 /**
- * Lets the event loop deliver a signal that arrived during the check, before anything is written:
- * it is polled between two turns.
+ * Lets the event loop deliver a signal that arrived during the check, before the output is put in its
+ * place: it is polled between two turns.
  */
 async function pendingSignals(): Promise<void> {
   for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve));

@@ -1,108 +1,83 @@
-/** Folds the groups of a model on several threads. */
-import type { Worker } from "node:worker_threads";
-
-import { RepkitError } from "../errors.js";
-import { elementCount, type StateSource } from "../graph/index.js";
-import type { ModelOptions } from "../zoo/index.js";
-import type { FoldedWeights } from "./folded-weights.js";
-import { GroupFolder, type GroupResult, type GroupsToFold } from "./groups.js";
-import type { Task, WorkerFailure } from "./worker.js";
+/** Folds the groups of a model, one after the other, each checked and written before much more is read. */
+import type { Graph, StateSource, Tensor } from "../graph/index.js";
+import type { FoldedConvolution, FoldedGraph } from "../reparam/index.js";
+import { recycle } from "../util/spare-memory.js";
+import { type CheckJob, Checker, type GroupResult, type Logits } from "./checker.js";
+import { tensorsOf, GroupFolder, tensorsBeside } from "./groups.js";
 
 export interface FoldingOptions {
-  readonly job: GroupsToFold;
+  readonly original: Graph;
+  readonly folded: FoldedGraph;
+  readonly deployed: Graph;
   readonly state: StateSource;
-  /** Which network it is; that is all of it that a thread is told. */
-  readonly model: Required<Pick<ModelOptions, "arch" | "block" | "structure" | "numClasses">>;
+  /** Whether to run what is folded, and the whole networks, before and after. */
+  readonly verify: boolean;
+  /** Called once with every tensor of the deployed model, whose memory is used again afterwards. */
+  readonly write: (name: string, tensor: Tensor) => void;
   /** Called with the groups done and all of them. */
   readonly onProgress?: ((done: number, total: number) => void) | undefined;
 }
 
 export interface Folding {
-  readonly weights: FoldedWeights;
-  /** In the order of the groups. */
-  readonly results: readonly GroupResult[];
-  /** What the network before folding makes of the test image; where there is to be a check. */
-  readonly logits: Float64Array | undefined;
+  readonly convolutions: readonly FoldedConvolution[];
+  /** Undefined where nothing was to be checked. */
+  readonly checked:
+    { readonly results: readonly GroupResult[]; readonly logits: Logits } | undefined;
 }
 
-/** `workers`: those of the pool that was started for this file; this thread folds with them. */
-export async function foldGroups(
-  workers: readonly Worker[],
-  options: FoldingOptions,
-): Promise<Folding> {
-  const { job, state, onProgress } = options;
+const TURN = 30; // ms
+
+export async function foldGroups(options: FoldingOptions): Promise<Folding> {
+  const { original, folded, state, verify, write, onProgress } = options;
+  const folder = new GroupFolder(original, folded, state);
+  const others = folder.others();
+  const checker = verify ? new Checker(checkJob(options, folder, others)) : undefined;
   const results: GroupResult[] = [];
-  let logits: Float64Array | undefined;
-  let finished = 0;
-  const done = (answer: Answer) => {
-    if ("logits" in answer) {
-      logits = answer.logits;
-      return;
-    }
-    results[answer.index] = answer;
-    onProgress?.(++finished, job.folded.groups.length);
-  };
-  const queue = tasks(options);
-  const folder = new GroupFolder(job, state);
-  const { weights } = folder;
-  for (const worker of workers) worker.postMessage({ ...job, memory: weights.memory });
-  const served = workers.map((worker) => serve(worker, queue, done));
-  await Promise.all([...served, foldHere(folder, queue, done)]);
-  return { weights, results, logits };
-}
 
-/** So ordered that no thread starts a long one last. */
-function tasks({ job, model }: FoldingOptions): Task[] {
-  const { groups, graph } = job.folded;
-  const sizes = groups.map(({ convolution }) => {
-    const weight = graph.nodes[graph.nodes[convolution]?.inputs[1] ?? -1];
-    return elementCount(weight?.type.shape ?? []);
-  });
-  const order = groups.map((_, index) => index).sort((a, b) => sizes[b]! - sizes[a]!);
-  const { arch, block, structure, numClasses } = model;
-  const network: Task = { network: { arch, block, structure, numClasses } };
-  return [...(job.verify ? [network] : []), ...order.map((group) => ({ group }))];
-}
-
-async function foldHere(
-  folder: GroupFolder,
-  queue: Task[],
-  done: (answer: Answer) => void,
-): Promise<void> {
-  for (let task = queue.shift(); task !== undefined; task = queue.shift()) {
-    if ("network" in task) done({ logits: folder.logits(task.network) });
-    else done(folder.fold(task.group));
-    // Signals, progress and the other threads' results get their turn.
+  const ends = folded.groups.map(({ replaced }) => replaced.at(-1)!);
+  // As the networks run, so that their checks never wait for long.
+  const order = [...ends.keys()].sort((a, b) => ends[a]! - ends[b]!);
+  let turned = performance.now();
+  for (const [position, index] of order.entries()) {
+    const group = folder.fold(index);
+    for (const [name, tensor] of group.made) write(name, tensor);
+    const checked = checker?.check(group);
+    if (checked !== undefined) results.push(checked.result);
+    for (const { data } of (checked?.done ?? [group]).flatMap(tensorsOf)) recycle(data);
+    onProgress?.(position + 1, order.length);
+    if (performance.now() - turned < TURN) continue;
+    // Signals and progress get their turn.
     await new Promise((resolve) => setImmediate(resolve));
+    turned = performance.now();
   }
+  for (const [name, tensor] of others) write(name, tensor);
+  const { convolutions } = folder;
+  return { convolutions, checked: checker && { results, logits: checker.logits() } };
 }
 
-type Answer = GroupResult | { readonly logits: Float64Array };
+function checkJob(
+  { original, folded, deployed, state }: FoldingOptions,
+  { convolutions, sourceNames, madeNames }: GroupFolder,
+  others: ReadonlyMap<string, Tensor>,
+): CheckJob {
+  const known: StateSource = { get: (name) => others.get(name) ?? state.get(name) };
+  return {
+    ...{ original, deployed },
+    groups: folded.groups.map(({ replaced }, index) => ({
+      ...{ replaced, conv: convolutions[index]!.op },
+      deployed: readerOf(deployed, madeNames[index]![0]!),
+      sourceNames: sourceNames[index]!,
+      madeNames: madeNames[index]!,
+    })),
+    beside: {
+      original: tensorsBeside(original, new Set(sourceNames.flatMap((names) => [...names])), known),
+      deployed: others,
+    },
+  };
+}
 
-/** Tasks that a thread has at a time: one to do, and one for while its result waits to be received. */
-const IN_FLIGHT = 2;
-
-/** Hands out work until there is none left, and waits for the results. */
-function serve(worker: Worker, queue: Task[], done: (answer: Answer) => void): Promise<void> {
-  return new Promise((resolve, reject) => {
-    let open = 0;
-    const handOut = () => {
-      for (; open < IN_FLIGHT && queue.length > 0; open++) worker.postMessage(queue.shift());
-      if (open === 0) resolve();
-    };
-    worker.on("message", (message: Answer | WorkerFailure) => {
-      if ("failed" in message) {
-        reject(new RepkitError(message.failed.kind, message.failed.message));
-        return;
-      }
-      open--;
-      done(message);
-      handOut();
-    });
-    worker.on("error", reject);
-    worker.on("exit", (code) => {
-      reject(new RepkitError("internal", `a worker thread stopped with code ${code}`));
-    });
-    handOut();
-  });
+/** Position of the node that reads a parameter. */
+function readerOf({ nodes }: Graph, name: string): number {
+  const parameter = nodes.findIndex(({ op }) => op.kind === "param" && op.name === name);
+  return nodes.findIndex(({ inputs }) => inputs.includes(parameter));
 }

@@ -1,83 +1,100 @@
-/**
- * The weights of the folded convolutions of one model, each with its check. The work is the same in
- * a worker thread and in the main one.
- */
-import type { Graph, StateSource, Tensor } from "../graph/index.js";
+/** The groups of a model that become one convolution each, and their weights. */
 import {
-  checkGroup,
+  elementCount,
+  type Graph,
+  parametersOf,
+  type StateSource,
+  type Tensor,
+} from "../graph/index.js";
+import {
+  type FoldedConvolution,
   type FoldedGraph,
-  type GroupCheck,
   materialise,
   type MaterialisedGraph,
 } from "../reparam/index.js";
-import { recycle } from "../util/spare-memory.js";
-import type { ModelOptions } from "../zoo/index.js";
-import { FoldedWeights } from "./folded-weights.js";
-import { networkLogits } from "./network.js";
+import { takeMemory } from "../util/spare-memory.js";
 
-/** Plain data, so that a worker thread can be given it. */
-export interface GroupsToFold {
-  readonly original: Graph;
-  readonly folded: FoldedGraph;
-  /** Whether to run each group before and after. */
-  readonly verify: boolean;
-  /** Where the weights go. Default: memory of their own. */
-  readonly memory?: SharedArrayBuffer;
-}
-
-/** What is known of a group once its weights are in their place. */
-export interface GroupResult {
+/** A group with its tensors: those that it was folded from, and those that came of it. */
+export interface FoldedGroup {
   readonly index: number;
-  readonly check: GroupCheck | undefined;
+  readonly source: ReadonlyMap<string, Tensor>;
+  readonly made: ReadonlyMap<string, Tensor>;
 }
 
-/** Folds group after group of one model, and runs the model as it was. */
+export function tensorsOf({ source, made }: FoldedGroup): readonly Tensor[] {
+  return [...source.values(), ...made.values()];
+}
+
+/** Folds group after group of one model. */
 export class GroupFolder {
-  readonly weights: FoldedWeights;
-  readonly #job: GroupsToFold;
+  readonly convolutions: readonly FoldedConvolution[];
+  /** By group, the parameters that it depends on. */
+  readonly sourceNames: readonly ReadonlySet<string>[];
+  /** By group, the names of its weight and its bias. */
+  readonly madeNames: readonly (readonly string[])[];
   readonly #source: StateSource;
-  readonly #result: MaterialisedGraph;
+  readonly #parameters: MaterialisedGraph["parameters"];
 
-  constructor(job: GroupsToFold, state: StateSource) {
-    this.#job = job;
-    this.#source = state;
-    this.#result = materialise(job.original, job.folded.graph, job.folded.groups);
-    this.weights = new FoldedWeights(this.#result, job.memory);
+  constructor(original: Graph, { graph, groups }: FoldedGraph, source: StateSource) {
+    const { convolutions, parameters } = materialise(original, graph, groups);
+    this.#source = source;
+    this.#parameters = parameters;
+    this.convolutions = convolutions;
+    this.sourceNames = groups.map(({ replaced }) => parametersBehind(original, replaced));
+    this.madeNames = convolutions.map(({ weight, bias }) =>
+      [weight, bias].flatMap((position) => parameters[position ?? -1]?.name ?? []),
+    );
   }
 
-  /** The logits before folding, which those after it are held against. */
-  logits(model: ModelOptions): Float64Array {
-    return networkLogits(model, this.#source);
+  fold(index: number): FoldedGroup {
+    const source = new Map<string, Tensor>();
+    for (const name of this.sourceNames[index]!) {
+      const tensor = this.#source.get(name);
+      if (tensor !== undefined) source.set(name, tensor);
+    }
+    const made = new Map<string, Tensor>();
+    const { weight, bias } = this.convolutions[index]!;
+    for (const position of bias === undefined ? [weight] : [weight, bias]) {
+      const { name, shape, value } = this.#parameters[position]!;
+      const count = elementCount(shape);
+      const data = new Float32Array(takeMemory(4 * count).buffer, 0, count);
+      value(source, data);
+      made.set(name, { shape, data });
+    }
+    return { index, source, made };
   }
 
-  fold(index: number): GroupResult {
-    const { original, folded, verify } = this.#job;
-    const { parameters, convolutions } = this.#result;
-    const convolution = convolutions[index]!;
-    // Folding and checking read the same tensors; no other group does.
-    const read = new Map<string, Tensor | undefined>();
-    const state = cached(this.#source, read);
-    const { weight, bias } = this.weights.of(index);
-    parameters[convolution.weight]!.value(state, weight.data);
-    if (bias !== undefined) parameters[convolution.bias!]!.value(state, bias.data);
-    const check = verify
-      ? checkGroup(original, state, {
-          replaced: folded.groups[index]!.replaced,
-          conv: convolution.op,
-          weight,
-          bias,
-        })
-      : undefined;
-    for (const tensor of read.values()) if (tensor !== undefined) recycle(tensor.data);
-    return { index, check };
+  /** Tensors of the folded model that come of no group: those of the source, or expressions beside the groups. */
+  others(): ReadonlyMap<string, Tensor> {
+    const made = new Set(this.madeNames.flat());
+    const others = this.#parameters.filter(({ name }) => !made.has(name));
+    return new Map(others.map(({ name, value }) => [name, value(this.#source)]));
   }
 }
 
-function cached(source: StateSource, read: Map<string, Tensor | undefined>): StateSource {
-  return {
-    get(name) {
-      if (!read.has(name)) read.set(name, source.get(name));
-      return read.get(name);
-    },
+/** Names of the parameters that the replaced nodes read, directly or by weight expressions. */
+function parametersBehind({ nodes }: Graph, replaced: readonly number[]): ReadonlySet<string> {
+  const names = new Set<string>();
+  const visit = (id: number): void => {
+    const { op, inputs, type } = nodes[id]!;
+    if (type.world !== "weight") return;
+    if (op.kind === "param") names.add(op.name);
+    else inputs.forEach(visit);
   };
+  for (const id of replaced) nodes[id]!.inputs.forEach(visit);
+  return names;
+}
+
+/** Tensors of a graph's state that none of these names is of. */
+export function tensorsBeside(
+  graph: Graph,
+  names: ReadonlySet<string>,
+  state: StateSource,
+): ReadonlyMap<string, Tensor> {
+  const found = new Map<string, Tensor>();
+  for (const { name } of parametersOf(graph)) {
+    const tensor = names.has(name) ? undefined : state.get(name);
+    if (tensor !== undefined) found.set(name, tensor);
+  }
+  return found;
 }

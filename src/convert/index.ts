@@ -1,12 +1,9 @@
-/**
- * Converting checkpoints: training structure to deployed structure, or one container to another. What does
- * it is loaded when it is called, after the threads that help have been started.
- */
+/** Converting checkpoints: training structure to deployed structure, or one container to another. */
 import type { LoadOptions } from "../checkpoint/index.js";
 import type { Model } from "../zoo/index.js";
-import { startPool } from "./pool.js";
 import type { Verification } from "./verification.js";
 
+export { convert } from "./conversion.js";
 export type { Verification } from "./verification.js";
 
 export interface ConvertOptions extends Omit<LoadOptions, "structure"> {
@@ -17,6 +14,7 @@ export interface ConvertOptions extends Omit<LoadOptions, "structure"> {
   readonly keepStructure?: boolean;
   /** Run the model before and after, and write nothing where they differ. Default: true. */
   readonly verify?: boolean;
+  /** That share large products; default: one per core. */
   readonly threads?: number | undefined;
   /** Called with the convolutions folded so far and all of them. */
   readonly onProgress?: (done: number, total: number) => void;
@@ -44,20 +42,4 @@ export interface Conversion {
   readonly notes: readonly string[];
   /** Size of the output. */
   readonly bytes: number;
-}
-
-/**
- * Converts a checkpoint. The output is put in place whole, after the check, or not at all.
- * @throws RepkitError "file" for inputs that are missing, unsafe, or of the wrong kind;
- *   "verification" where the deployed model differs from the trained one
- */
-export async function convert(options: ConvertOptions): Promise<Conversion> {
-  const { input, root, keepStructure = false, threads } = options;
-  const pool = startPool({ path: input, root }, keepStructure ? 0 : threads);
-  try {
-    const { convertWith } = await import("./conversion.js");
-    return await convertWith(pool, options);
-  } finally {
-    await pool.close();
-  }
 }

@@ -1,45 +1,39 @@
 /** Runs a whole network on the image that networks are compared on. */
 import {
   elementCount,
+  feedImages,
   type Graph,
-  interpret,
+  interpretStepwise,
+  type Node,
   randomStream,
   type StateSource,
 } from "../graph/index.js";
-import { recycle } from "../util/spare-memory.js";
-import { buildModel, type ModelOptions } from "../zoo/index.js";
 
 /** Pixels: enough to pass through every layer of the registry's networks. */
 const CHECK_SIZE = 32;
 
-/** What a network makes of the image that all networks are compared on. */
-export function networkLogits(model: ModelOptions, state: StateSource): Float64Array {
-  const { graph } = buildModel({ ...model, imageSize: CHECK_SIZE });
-  const main = { ...graph, outputs: graph.outputs.filter(({ name }) => name === "logits") };
-  const shape = [1, 3, CHECK_SIZE, CHECK_SIZE];
+/** Yields each node before it is computed, and returns the logits. */
+export function* runNetwork(
+  graph: Graph,
+  state: StateSource,
+): Generator<Node, Float64Array, undefined> {
+  const shape = [3, CHECK_SIZE, CHECK_SIZE];
+  const input = graph.nodes.findIndex(({ op }) => op.kind === "input");
+  const main = {
+    ...feedImages(graph, input, shape),
+    outputs: graph.outputs.filter(({ name }) => name === "logits"),
+  };
   const random = randomStream(0, "network check");
   const data = Float64Array.from({ length: elementCount(shape) }, () => 4 * random() - 2);
-  const weights = layerWeights(main);
-  const { outputs } = interpret(
-    main,
-    state,
-    { shape, data },
-    {
-      mode: "infer",
-      onRelease: (node, value) => {
-        if (weights.has(node.id)) recycle(value.data);
-      },
-    },
-  );
+  const images = { shape: [1, ...shape], data };
+  const { outputs } = yield* interpretStepwise(main, state, images, { mode: "infer" });
   return outputs.get("logits")!.data;
 }
 
-/** Parameters that nothing but layers read, so that no other value shares their memory. */
-function layerWeights({ nodes }: Graph): ReadonlySet<number> {
-  const found = new Set(nodes.filter(({ op }) => op.kind === "param").map(({ id }) => id));
-  for (const { op, inputs } of nodes) {
-    if (op.kind === "conv2d" || op.kind === "linear") continue;
-    for (const input of inputs) found.delete(input);
-  }
-  return found;
+/** What a network makes of the image that all networks are compared on. */
+export function networkLogits(graph: Graph, state: StateSource): Float64Array {
+  const run = runNetwork(graph, state);
+  let step = run.next();
+  while (step.done !== true) step = run.next();
+  return step.value;
 }

@@ -4,8 +4,9 @@
  * rounding of the new weights to float32.
  */
 import { RepkitError } from "../errors.js";
+import { type Graph, parametersOf } from "../graph/index.js";
 import { type FoldedConvolution, GROUP_TOLERANCE } from "../reparam/index.js";
-import type { GroupResult } from "./groups.js";
+import type { GroupResult } from "./checker.js";
 
 /** Differences are shares of the largest value of the output channel, or of all logits. */
 export interface Verification {
@@ -24,6 +25,20 @@ export interface Verification {
  */
 const LOGITS_TOLERANCE = 1e-5;
 
+/** One that takes at least as many characters in JSON as any that is found of this deployed network. */
+export function longestVerification(deployed: Graph): Verification {
+  const names = parametersOf(deployed).map(({ name }) => name);
+  const worst = names.reduce(
+    (longest, name) => (name.length > longest.length ? name : longest),
+    "",
+  );
+  const number = -Number.MAX_VALUE;
+  return {
+    ...{ worst, worst_diff: number, tolerance: number },
+    ...{ logits_diff: number, logits_tolerance: number },
+  };
+}
+
 /** Throws a "verification" error that names the worst convolution where one is out of tolerance. */
 export function judgeGroups(
   results: readonly GroupResult[],
@@ -33,7 +48,6 @@ export function judgeGroups(
   let worst = "";
   let worst_diff = 0;
   for (const { index, check } of results) {
-    if (check === undefined) continue;
     if (worst !== "" && check.share <= worst_diff) continue;
     worst = convolutions[index]?.name ?? "";
     worst_diff = check.share;

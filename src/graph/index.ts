@@ -13,8 +13,10 @@ export { GraphError, type Mismatch } from "./errors.js";
 export { structuralHash } from "./hash.js";
 export { formatType, windowExtent } from "./checks.js";
 export { inferType } from "./infer.js";
+export { feedImages } from "./interpreter/feed.js";
 export {
   interpret,
+  interpretStepwise,
   type Images,
   type Interpretation,
   type InterpretOptions,
@@ -26,6 +28,7 @@ export {
   initialTensor,
   parameterCount,
   parametersOf,
+  sharedConstant,
 } from "./parameters.js";
 export { printGraph, valueName } from "./print.js";
 export { randomStream } from "../util/random.js";

@@ -1,6 +1,6 @@
 /** The state of a graph: which parameters it has, and what they are before training. */
 import { randomStream } from "../util/random.js";
-import { elementCount, type State, type Tensor, type TensorData } from "./tensor.js";
+import { elementCount, sameShape, type State, type Tensor, type TensorData } from "./tensor.js";
 import type { Fill, Graph, Initialiser, ParamOp } from "./types.js";
 
 /** Parameters and buffers in state-dict order. */
@@ -43,6 +43,20 @@ export function constantTensor(shape: readonly number[], value: Fill): Tensor<Fl
   fill(data, shape, value);
   return { shape, data };
 }
+
+/** The same for reading alone: identities are large, and the same in many blocks, which share the last few. */
+export function sharedConstant(shape: readonly number[], value: Fill): Tensor<Float64Array> {
+  if (value.kind !== "identity") return constantTensor(shape, value);
+  const known = identities.find((tensor) => sameShape(tensor.shape, shape));
+  if (known !== undefined) return known;
+  const made = constantTensor(shape, value);
+  identities.push(made);
+  if (identities.length > MOST_IDENTITIES) identities.shift();
+  return made;
+}
+
+const MOST_IDENTITIES = 4;
+const identities: Tensor<Float64Array>[] = [];
 
 function uniformBound(init: Initialiser, shape: readonly number[]): number | undefined {
   if (init.kind === "uniform") return init.bound;

@@ -63,7 +63,7 @@ export function toFloat64(tensor: Tensor): Float64Tensor {
   const { data, shape } = tensor;
   if (types.isFloat64Array(data)) return { shape, data };
   if (types.isBigInt64Array(data)) return { shape, data: Float64Array.from(data, Number) };
-  return { shape, data: Float64Array.from(data) };
+  return { shape, data: new Float64Array(data) };
 }
 
 /** The very same tensor, or integers as float64. */
@@ -76,5 +76,5 @@ export function toFloats(tensor: Tensor): FloatTensor {
 export function toFloat32(tensor: Tensor): Tensor<Float32Array> {
   const { data, shape } = tensor;
   if (types.isFloat32Array(data)) return { shape, data };
-  return { shape, data: Float32Array.from(toFloat64({ shape, data }).data) };
+  return { shape, data: new Float32Array(toFloat64({ shape, data }).data) };
 }

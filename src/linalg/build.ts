@@ -27,7 +27,7 @@ export async function ensureLinalgAddon(options: LinalgBuildOptions = {}): Promi
 
 const CXX_STANDARD = 17;
 
-/** Its only library is Node's interface for addons, which is in its headers. */
+/** Its only library is Node's interface for addons, which is in its headers; and the system's threads. */
 function linalgTarget(addon: Addon): Target {
   const library: Library = nodeApiHeaders();
   return {
@@ -37,6 +37,6 @@ function linalgTarget(addon: Addon): Target {
     libraryFile: join(library.root, "node_api.h"),
     cxxStandard: CXX_STANDARD,
     compileFlags: compileFlags(addon, { cxxStandard: CXX_STANDARD, includeDirs: [] }),
-    linkFlags: linkFlags({ libraries: [] }),
+    linkFlags: [...linkFlags({ libraries: [] }), "-pthread"],
   };
 }

@@ -2,7 +2,7 @@
  * Sums in float64: what makes exact folding of large models and their float64 check affordable. By
  * WebAssembly and plain loops anywhere; a job for which that is slow asks for native ones (use-native.ts).
  */
-import { type Lines, lines, type ProductSize } from "./lines.js";
+import type { Lines, ProductSize } from "./lines.js";
 import { type LinalgAddon, multiplyAdd as multiplyAddNatively } from "./native.js";
 import * as portable from "./portable.js";
 
@@ -37,28 +37,22 @@ export function addScaled(
   else native.addScaled(target, data, factors);
 }
 
+/** target[o][i][p] += factors[o] * weights[o][i] * taps[o][p] */
+export function addOuter(
+  target: Float64Array,
+  weights: Float64Array | Float32Array,
+  taps: Float64Array | Float32Array,
+  factors: Float64Array,
+): void {
+  const isSmall = target.length < SMALL_SUM;
+  if (isSmall || native === undefined) portable.addOuter(target, weights, taps, factors);
+  else native.addOuter(target, weights, taps, factors);
+}
+
 /** Fills `out` with the numbers rounded to float32. */
 export function round(numbers: Float64Array, out: Float32Array): void {
   if (numbers.length < SMALL_SUM || native === undefined) out.set(numbers);
   else native.round(numbers, out);
-}
-
-/**
- * Runs products on nothing for a few milliseconds: WebAssembly and the loops around it start in
- * code that is quick to compile, and are compiled well only after some use.
- */
-export function warmUp(): void {
-  if (native !== undefined) return;
-  const size = { rows: 64, columns: 64, inner: 64 };
-  const [data, weights] = [new Float64Array(64 * 64), new Float32Array(64 * 64)];
-  for (let round = 0; round < 60; round++) {
-    portable.multiplyAdd(
-      lines(data, { distance: 64, step: 1 }),
-      lines(weights, { distance: 64, step: 1 }),
-      lines(weights, { distance: 1, step: 64 }),
-      size,
-    );
-  }
 }
 
 /** Takes these sums from now on, in this thread; undefined for the portable ones. */

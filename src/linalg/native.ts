@@ -23,10 +23,20 @@ export interface LinalgAddon {
     factors: Float64Array | undefined,
   ): void;
 
+  addOuter(
+    target: Float64Array,
+    weights: Float64Array | Float32Array,
+    taps: Float64Array | Float32Array,
+    factors: Float64Array,
+  ): void;
+
   round(numbers: Float64Array, out: Float32Array): void;
 
   /** Takes those of `usable` from now on, in this thread: for comparisons. */
   use(instructions: string): void;
+
+  /** How many threads share a large product; 1 at first. The sums are the same for any number. */
+  setThreads(count: number): void;
 
   /** What it runs, and what it could run on this CPU: `avx512`, `avx2`, `default`. */
   describe(): { readonly instructions: string; readonly usable: readonly string[] };

@@ -72,6 +72,24 @@ export function addScaled(
   }
 }
 
+/** As index.ts says: target[o][i][p] += factors[o] * weights[o][i] * taps[o][p] */
+export function addOuter(
+  target: Float64Array,
+  weights: Float64Array | Float32Array,
+  taps: Float64Array | Float32Array,
+  factors: Float64Array,
+): void {
+  const inputs = weights.length / factors.length;
+  const perOutput = taps.length / factors.length;
+  for (let o = 0, to = 0, from = 0; o < factors.length; o++) {
+    const factor = factors[o]!;
+    for (let i = 0; i < inputs; i++, from++) {
+      const weight = weights[from]! * factor;
+      for (let p = o * perOutput; p < (o + 1) * perOutput; p++) target[to++]! += weight * taps[p]!;
+    }
+  }
+}
+
 /** Copies `count` lines into panels of four, interleaved. */
 function pack(
   numbers: Float64Array,

@@ -6,6 +6,7 @@
 import { RepkitError } from "../errors.js";
 import {
   elementCount,
+  feedImages,
   type Float64Tensor,
   type Graph,
   GraphBuilder,
@@ -15,7 +16,6 @@ import {
   randomStream,
   type StateSource,
   type Tensor,
-  type Value,
 } from "../graph/index.js";
 
 /** How far a folded convolution is from the nodes that it replaces. */
@@ -52,34 +52,17 @@ export function checkGroup(original: Graph, state: StateSource, group: GroupToCh
   const size = (axis: 0 | 1, extent: number) =>
     Math.max(conv.dilation[axis] * (extent - 1), (LEAST_OUTPUT - 1) * conv.stride[axis]) +
     conv.stride[axis];
-  const region = regionGraph(original, replaced, [size(0, height), size(1, width)]);
-  const images = randomImages(region);
-  const before = run(region, state, images);
-  const after = run(convolutionGraph(region, group), stateOf(weight, bias), images);
-  return compare(before, after);
-}
-
-/** The replaced nodes as a graph of their own, on an image of another size. */
-function regionGraph(
-  original: Graph,
-  replaced: readonly number[],
-  [height, width]: readonly [number, number],
-): Graph {
-  const builder = new GraphBuilder();
-  const values = new Map<number, Value>();
-  const inside = new Set(replaced);
-  const source = sourceOf(original, inside);
+  const source = sourceOf(original, new Set(replaced));
   const [channels = 1] = source.type.shape;
-  values.set(source.id, builder.root().input([channels, height, width]));
-  const add = (id: number): Value => {
-    const known = values.get(id);
-    if (known !== undefined) return known;
-    const node = original.nodes[id]!;
-    const value = builder.add(node.op, node.inputs.map(add), node.name);
-    values.set(id, value);
-    return value;
+  const shape = [channels, size(0, height), size(1, width)];
+  const images = { shape: [1, ...shape], data: randomImage(elementCount(shape)) };
+  const region = {
+    ...feedImages(original, source.id, shape),
+    outputs: [{ name: "y", value: replaced.at(-1) ?? -1 }],
   };
-  return builder.build({ y: add(replaced.at(-1) ?? -1) });
+  const before = run(region, state, images);
+  const after = run(convolutionGraph(shape, group), stateOf(weight, bias), images);
+  return compare(before, after);
 }
 
 /** The one value from outside that the nodes read. */
@@ -96,9 +79,11 @@ function sourceOf(original: Graph, inside: ReadonlySet<number>): Node {
   return original.nodes[source]!;
 }
 
-function convolutionGraph(region: Graph, { conv, weight, bias }: GroupToCheck): Graph {
+function convolutionGraph(
+  [channels = 1, height = 1, width = 1]: readonly number[],
+  { conv, weight, bias }: GroupToCheck,
+): Graph {
   const scope = new GraphBuilder().root();
-  const [channels = 1, height = 1, width = 1] = region.nodes[0]?.type.shape ?? [];
   const x = scope.input([channels, height, width]);
   const init = { kind: "constant", value: 0 } as const;
   const w = scope.param("weight", weight.shape, { init, decay: "kernel" });
@@ -110,15 +95,16 @@ function stateOf(weight: Tensor, bias: Tensor | undefined): StateSource {
   return new Map([["weight", weight], ...(bias === undefined ? [] : [["bias", bias] as const])]);
 }
 
-/** Values uniform in ±1: every tap and channel counts. */
-function randomImages(region: Graph): Float64Tensor {
-  const shape = [1, ...(region.nodes[0]?.type.shape ?? [])];
-  const random = randomStream(0, "group check");
-  return {
-    shape,
-    data: Float64Array.from({ length: elementCount(shape) }, () => 2 * random() - 1),
-  };
+/** Values uniform in ±1: every tap and channel counts. The same for all groups, as far as they reach. */
+function randomImage(length: number): Float64Array {
+  if (image.length < length) {
+    const random = randomStream(0, "group check");
+    image = Float64Array.from({ length: 2 * length }, () => 2 * random() - 1);
+  }
+  return image.subarray(0, length);
 }
+
+let image = new Float64Array();
 
 function run(graph: Graph, state: StateSource, images: Tensor): Float64Tensor {
   return interpret(graph, state, images, { mode: "infer" }).outputs.get("y")!;

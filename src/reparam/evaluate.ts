@@ -5,7 +5,7 @@
  */
 import { RepkitError } from "../errors.js";
 import {
-  constantTensor,
+  sharedConstant,
   elementCount,
   type Float64Tensor,
   type FloatTensor,
@@ -18,7 +18,7 @@ import {
   toFloat64,
   toFloats,
 } from "../graph/index.js";
-import { addScaled, lines, multiplyAdd, round } from "../linalg/index.js";
+import { addOuter, addScaled, lines, multiplyAdd, round } from "../linalg/index.js";
 import { recycle, takeMemory } from "../util/spare-memory.js";
 
 /** The value of weight node `id`, from the parameters it depends on; nothing else is read. */
@@ -50,7 +50,7 @@ export function evaluateRounded(
   return { shape, data };
 }
 
-const SUMS = 1 << 16; // numbers
+const SUMS = 1 << 18; // numbers
 /** Shared by one weight after the other: fresh memory costs more than the arithmetic on it. */
 let sums = new Float64Array(SUMS);
 
@@ -84,7 +84,7 @@ class Evaluation {
   #compute(node: Node): FloatTensor {
     const { op } = node;
     if (op.kind === "param") return stored(this.#state, op);
-    if (op.kind === "constant") return constantTensor(op.shape, op.fill);
+    if (op.kind === "constant") return sharedConstant(op.shape, op.fill);
     if (op.kind === "reshape") return { ...this.value(node.inputs[0] ?? -1), shape: op.shape };
     if (op.kind === "detach") return this.value(node.inputs[0] ?? -1);
     if (!accumulates(node)) return this.#interpret(node);
@@ -239,13 +239,12 @@ function addOuterProducts(
 ): void {
   const [, inputs = 1] = a.shape;
   const taps = elementCount(b.shape.slice(1));
-  for (let o = first, to = 0, from = first * inputs; o < end; o++) {
-    const factor = factors === undefined ? 1 : factors[o]!;
-    for (let i = 0; i < inputs; i++, from++) {
-      const value = a.data[from]! * factor;
-      for (let p = o * taps; p < (o + 1) * taps; p++) target[to++]! += value * b.data[p]!;
-    }
-  }
+  addOuter(
+    target,
+    a.data.subarray(first * inputs, end * inputs),
+    b.data.subarray(first * taps, end * taps),
+    factors?.subarray(first, end) ?? new Float64Array(end - first).fill(1),
+  );
 }
 
 /** Adds a kernel placed inside a larger one; see the op `embed`. */

@@ -15,6 +15,7 @@ import {
   closeSync,
   constants,
   fchmodSync,
+  fdatasync,
   fsyncSync,
   lstatSync,
   openSync,
@@ -31,6 +32,7 @@ import { describeSystemError } from "./system-error.js";
 
 const MAX_LINKS = 40; // as the Linux kernel
 const MAX_WRITE = 1 << 30; // bytes per system call; Node refuses 2^31 and more
+const FLUSHED_AT_ONCE = 1 << 25; // bytes
 
 /** Takes the bytes of a file from its first to its last. */
 export interface ByteSink {
@@ -41,47 +43,60 @@ export interface ByteSink {
 }
 
 /**
- * Puts what `write` gives to its sink in the place of `path`. Where anything fails, also `write`
+ * Puts what `fill` gives to its sink in the place of `path`. Where anything fails, also `fill`
  * itself, the temporary file is removed and the old file untouched.
- * @throws RepkitError "file" where the system refuses; whatever `write` throws
+ * @throws RepkitError "file" where the system refuses; whatever `fill` throws
  */
-export function writeFileAtomically(path: string, write: (sink: ByteSink) => void): void {
+export function writeFileAtomically(path: string, fill: (sink: ByteSink) => void): void {
+  const file = stageFile(path);
+  try {
+    fill(file);
+    file.commit();
+  } finally {
+    file.discard();
+  }
+}
+
+/** A file under way, for writers that take more than one turn of the event loop. */
+export interface StagedFile extends ByteSink {
+  /** Writes at `position`, which the file's own does not follow. */
+  writeAt(position: number, bytes: Uint8Array): void;
+  /** Puts the file in its place. */
+  commit(): void;
+  /** Removes it, unless it has been put in its place; so does the end of the process, unless it is killed outright. */
+  discard(): void;
+}
+
+/** Begins a file that is to replace `path`. @throws RepkitError "file" where the system refuses */
+export function stageFile(path: string): StagedFile {
   const { target, existing } = attempt(path, () => resolveTarget(path));
   if (existing !== undefined) {
     if (existing.isDirectory()) throw writeFailure(path, "is a folder");
     if (!existing.isFile()) throw writeFailure(path, "is not a regular file");
     attempt(path, () => accessSync(target, constants.W_OK));
   }
-  const folder = dirname(target);
-  const temporary = join(folder, `.repkit-${randomBytes(8).toString("hex")}.tmp`);
-  let descriptor = attempt(path, () => openSync(temporary, "wx"), folder);
-  try {
-    const sink = new FileSink(path, descriptor);
-    write(sink);
-    if (existing !== undefined) {
-      const mode = existing.mode & 0o7777;
-      attempt(path, () => fchmodSync(descriptor, mode));
-    }
-    attempt(path, () => fsyncSync(descriptor));
-    closeSync(descriptor);
-    descriptor = -1;
-    attempt(path, () => renameSync(temporary, target));
-  } catch (error) {
-    if (descriptor !== -1) closeSync(descriptor);
-    rmSync(temporary, { force: true });
-    throw error;
-  }
-  flushFolder(folder);
+  return new TemporaryFile(path, target, existing);
 }
 
-class FileSink implements ByteSink {
+class TemporaryFile implements StagedFile {
   readonly #path: string;
+  readonly #target: string;
+  readonly #existing: Stats | undefined;
+  readonly #temporary: string;
   readonly #descriptor: number;
   #position = 0;
+  #unflushed = 0;
+  #isOpen = true;
+  readonly #onExit = () => this.discard();
 
-  constructor(path: string, descriptor: number) {
+  constructor(path: string, target: string, existing: Stats | undefined) {
     this.#path = path;
-    this.#descriptor = descriptor;
+    this.#target = target;
+    this.#existing = existing;
+    const folder = dirname(target);
+    this.#temporary = join(folder, `.repkit-${randomBytes(8).toString("hex")}.tmp`);
+    this.#descriptor = attempt(path, () => openSync(this.#temporary, "wx"), folder);
+    process.on("exit", this.#onExit);
   }
 
   get position(): number {
@@ -89,12 +104,54 @@ class FileSink implements ByteSink {
   }
 
   write(bytes: Uint8Array): void {
+    this.writeAt(this.#position, bytes);
+    this.#position += bytes.byteLength;
+  }
+
+  writeAt(position: number, bytes: Uint8Array): void {
     for (let done = 0; done < bytes.byteLength;) {
       const length = Math.min(MAX_WRITE, bytes.byteLength - done);
-      const start = done;
-      done += attempt(this.#path, () => writeSync(this.#descriptor, bytes, start, length));
+      const [start, at] = [done, position + done];
+      done += attempt(this.#path, () => writeSync(this.#descriptor, bytes, start, length, at));
     }
-    this.#position += bytes.byteLength;
+    this.#flush(bytes.byteLength);
+  }
+
+  /** Lets the device begin while more is computed: a commit waits for what is left. */
+  #flush(written: number): void {
+    this.#unflushed += written;
+    if (this.#unflushed < FLUSHED_AT_ONCE) return;
+    this.#unflushed = 0;
+    fdatasync(this.#descriptor, () => undefined);
+  }
+
+  commit(): void {
+    const existing = this.#existing;
+    if (existing !== undefined) {
+      const mode = existing.mode & 0o7777;
+      attempt(this.#path, () => fchmodSync(this.#descriptor, mode));
+    }
+    attempt(this.#path, () => fsyncSync(this.#descriptor));
+    this.#close();
+    try {
+      attempt(this.#path, () => renameSync(this.#temporary, this.#target));
+    } catch (error) {
+      rmSync(this.#temporary, { force: true });
+      throw error;
+    }
+    flushFolder(dirname(this.#target));
+  }
+
+  discard(): void {
+    if (!this.#isOpen) return;
+    this.#close();
+    rmSync(this.#temporary, { force: true });
+  }
+
+  #close(): void {
+    this.#isOpen = false;
+    process.off("exit", this.#onExit);
+    closeSync(this.#descriptor);
   }
 }
 

@@ -10,6 +10,7 @@ import {
   openTensorFile,
   outputContainer,
   saveCheckpoint,
+  stageCheckpoint,
 } from "../../src/checkpoint/index.js";
 import { parametersOf } from "../../src/graph/index.js";
 import { buildModel } from "../../src/zoo/index.js";
@@ -153,5 +154,71 @@ describe("a saved checkpoint", () => {
     const error = errorOf(() => outputContainer(name));
     expect(error.kind).toBe("usage");
     expect(error.message.startsWith(`${name}: ${message}`)).toBe(true);
+  });
+});
+
+describe("a checkpoint under way", () => {
+  const model = buildModel(DEPLOYED);
+  const state = stateOf(model);
+  const names = parametersOf(model.graph).map(({ name }) => name);
+
+  it.each(["staged.ckpt", "staged.pth", "staged.pth.tar"])(
+    "%s takes its tensors in any order",
+    (name) => {
+      const metadata = { epoch: 7, source: "what it was made from" };
+      saveCheckpoint(at(`whole-${name}`), { model, state, metadata });
+      const writer = stageCheckpoint(at(name), { model, metadata });
+      for (const each of names.toReversed()) writer.write(each, state.get(each)!);
+      expect(existsSync(at(name))).toBe(false);
+      writer.describe(metadata);
+      writer.commit();
+      writer.discard();
+      const [whole, staged] = [at(`whole-${name}`), at(name)].map((path) => loadCheckpoint(path));
+      expectSameState(staged!.state, state);
+      expect(staged!.metadata).toEqual(whole!.metadata);
+      expect([...staged!.file.tensors]).toEqual([...whole!.file.tensors]);
+      expect(statSync(at(name)).size).toBe(statSync(at(`whole-${name}`)).size);
+      whole!.close();
+      staged!.close();
+    },
+  );
+
+  it("in safetensors is the very file that is written at once, whatever it says in the end", () => {
+    const final = { source: "short" };
+    const writer = stageCheckpoint(at("m.ckpt"), { model, metadata: { source: "x".repeat(500) } });
+    for (const name of names.toReversed()) writer.write(name, state.get(name)!);
+    writer.describe(final);
+    writer.commit();
+    const loaded = loadCheckpoint(at("m.ckpt"));
+    expect(loaded.metadata?.source).toBe("short");
+    expectSameState(loaded.state, state);
+    loaded.close();
+    saveCheckpoint(at("n.ckpt"), { model, state, metadata: final });
+    const [padded, exact] = [at("m.ckpt"), at("n.ckpt")].map((path) => readFileSync(path));
+    const header = (file: Buffer) => file.subarray(8, 8 + Number(file.readBigUInt64LE()));
+    expect(header(padded!).toString().trimEnd()).toBe(header(exact!).toString().trimEnd());
+    const data = (file: Buffer) => file.subarray(8 + header(file).length);
+    expect(data(padded!).equals(data(exact!))).toBe(true);
+  });
+
+  it("refuses what it does not wait for, and what is missing, and leaves nothing", () => {
+    for (const name of ["refused.ckpt", "refused.pth"]) {
+      const writer = stageCheckpoint(at(name), { model, metadata: {} });
+      const [first = ""] = names;
+      expect(errorOf(() => writer.write("no.such.tensor", state.get(first)!)).message).toBe(
+        "tensor no.such.tensor is not to be written, or was already",
+      );
+      writer.write(first, state.get(first)!);
+      expect(() => writer.write(first, state.get(first)!)).toThrow("or was already");
+      expect(() => writer.write(names[1]!, { shape: [1], data: Float32Array.of(1) })).toThrow(
+        `tensor ${names[1]}: shape`,
+      );
+      expect(() => writer.commit()).toThrow(`tensor ${names[1]} was never written`);
+      writer.discard();
+      expect(readdirSync(folder.path()).filter((each) => /refused|\.tmp$/.test(each))).toEqual([]);
+    }
+    const writer = stageCheckpoint(at("refused.ckpt"), { model, metadata: {} });
+    expect(() => writer.describe({ source: "x".repeat(100) })).toThrow(/^a header of \d+ bytes, /);
+    writer.discard();
   });
 });

@@ -7,7 +7,8 @@ import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "@jest/globals";
 
 import { saveCheckpoint } from "../../src/checkpoint/index.js";
-import { GroupFolder, type GroupResult } from "../../src/convert/groups.js";
+import type { GroupResult } from "../../src/convert/checker.js";
+import { GroupFolder } from "../../src/convert/groups.js";
 import { convert } from "../../src/convert/index.js";
 import { networkLogits } from "../../src/convert/network.js";
 import { judgeGroups, judgeLogits } from "../../src/convert/verification.js";
@@ -132,7 +133,8 @@ describe("a mistake in one convolution", () => {
   let state: State;
   let results: GroupResult[];
   let job: { folded: ReturnType<typeof foldGraph>; graph: Graph };
-  let convolutions: ReturnType<typeof materialise>["convolutions"];
+  let folder: GroupFolder;
+  let convolutions: GroupFolder["convolutions"];
   let all: Map<string, { index: number; folded: Folded }>;
 
   beforeAll(() => {
@@ -140,40 +142,37 @@ describe("a mistake in one convolution", () => {
     const { graph } = model;
     const folded = foldGraph(graph, { outputs: ["logits"] });
     job = { folded, graph };
-    const folder = new GroupFolder({ original: graph, folded, verify: true }, state);
-    results = folded.groups.map((_, index) => folder.fold(index));
-    const made = materialise(graph, folded.graph, folded.groups);
-    convolutions = made.convolutions;
+    folder = new GroupFolder(graph, folded, state);
+    ({ convolutions } = folder);
     all = new Map(
-      convolutions.map(({ name, op }, index) => {
-        const { weight, bias } = folder.weights.of(index);
-        return [
-          name,
-          {
-            index,
-            folded: {
-              ...{ graph, state, conv: op, replaced: folded.groups[index]!.replaced },
-              ...{ weight, bias: bias! },
-            },
-          },
-        ];
-      }),
+      convolutions.map(({ name }, index) => [name, { index, folded: foldedBy(folder, index) }]),
     );
+    results = Array.from(all.values(), ({ index, folded }) => ({ index, check: check(folded) }));
   });
+
+  function foldedBy(by: GroupFolder, index: number): Folded {
+    const { made } = by.fold(index);
+    const [weight, bias] = [...made.values()] as Tensor<Float32Array>[];
+    const { replaced } = job.folded.groups[index]!;
+    return {
+      ...{ graph: job.graph, state, replaced, conv: convolutions[index]!.op },
+      ...{ weight: weight!, bias: bias! },
+    };
+  }
 
   it("without one, every convolution is within a quarter of the tolerance", () => {
     expect(job.folded.groups).toHaveLength(27);
     for (const { check: found } of results) {
-      expect(shareOf(found!)).toBeLessThan(GROUP_TOLERANCE / 4);
+      expect(shareOf(found)).toBeLessThan(GROUP_TOLERANCE / 4);
     }
     const judged = judgeGroups(results, convolutions, "out.ckpt");
     const worst = results[convolutions.findIndex(({ name }) => name === judged.worst)]!;
     expect(judged).toEqual({
       worst: judged.worst,
-      worst_diff: shareOf(worst.check!),
+      worst_diff: shareOf(worst.check),
       tolerance: GROUP_TOLERANCE,
     });
-    expect(judged.worst_diff).toBe(max(...results.map((result) => shareOf(result.check!))));
+    expect(judged.worst_diff).toBe(max(...results.map((result) => shareOf(result.check))));
   });
 
   describe.each([
@@ -219,12 +218,10 @@ describe("a mistake in one convolution", () => {
       name,
       edited({ shape, data }, (values) => (values[0] = NaN)),
     );
-    const folder = new GroupFolder(
-      { original: job.graph, folded: job.folded, verify: true },
-      broken,
-    );
     const { index } = all.get("conv1.dbb_reparam")!;
-    const judged = results.map((r) => (r.index === index ? folder.fold(index) : r));
+    const folded = foldedBy(new GroupFolder(job.graph, job.folded, broken), index);
+    const found = check(folded, { state: broken });
+    const judged = results.map((r) => (r.index === index ? { index, check: found } : r));
     const { message } = await failureOf(() => judgeGroups(judged, convolutions, "out.ckpt"));
     expect(message).toMatch(/^the convolution conv1\.dbb_reparam .* by no finite share/);
   });
@@ -239,12 +236,7 @@ describe("a mistake in one convolution", () => {
           : tensor,
       ]),
     );
-    const folder = new GroupFolder(
-      { original: job.graph, folded: job.folded, verify: false },
-      other,
-    );
-    folder.fold(index);
-    const { weight } = folder.weights.of(index);
+    const { weight } = foldedBy(new GroupFolder(job.graph, job.folded, other), index);
     const found = check(folded, { weight });
     expect(shareOf(found)).toBeGreaterThan(1e-4);
   });
@@ -294,12 +286,13 @@ describe("a mistake at the border alone", () => {
 });
 
 describe("a mistake in the network", () => {
+  const logitsOf = ({ graph }: Model, of: State) => networkLogits(graph, of);
   let model: Model;
   let state: State;
   let deployed: Model;
   let right: State;
   const run = (after: State) =>
-    judgeLogits(networkLogits(model, state), networkLogits(deployed, after), "out.ckpt");
+    judgeLogits(logitsOf(model, state), logitsOf(deployed, after), "out.ckpt");
 
   beforeAll(() => {
     ({ model, state } = filledModel({ arch: "MobileNet", block: "base", numClasses: 3 }));
@@ -312,8 +305,8 @@ describe("a mistake in the network", () => {
     expect(logits_tolerance).toBe(1e-5);
     expect(logits_diff).toBeGreaterThan(0);
     expect(logits_diff).toBeLessThan(1e-6);
-    const logits = networkLogits(model, state);
-    expect(judgeLogits(logits, networkLogits(model, state), "out.ckpt").logits_diff).toBe(0);
+    const logits = logitsOf(model, state);
+    expect(judgeLogits(logits, logitsOf(model, state), "out.ckpt").logits_diff).toBe(0);
   });
 
   const with_ = (name: string, edit: (data: Float32Array) => void) => () => {

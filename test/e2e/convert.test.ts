@@ -151,13 +151,12 @@ describe("done: exit code 0", () => {
 });
 
 describe("threads", () => {
-  // Above 40 MB; below, there are none.
+  // Large enough to share products.
   const large = { arch: "RepVGG-A0", block: "ACB", numClasses: 10 } as const;
 
   it("make the same file as one thread", () => {
     const filled = filledModel(large);
     saveCheckpoint(at("large.pth"), filled);
-    expect(statSync(at("large.pth")).size).toBeGreaterThan(40e6);
     for (const threads of ["1", "3"]) {
       const made = at(`threads-${threads}.pth`);
       const outcome = repkit("convert", at("large.pth"), made, "--threads", threads);
@@ -167,7 +166,7 @@ describe("threads", () => {
     expect(three!.equals(one!)).toBe(true);
     expectState(at("threads-3.pth"), deployedState(filled.model, filled.state));
 
-    // A storage that is damaged is found by whichever thread reads it.
+    // A storage that is damaged is found when it is read.
     const bytes = readFileSync(at("large.pth"));
     bytes[bytes.length >> 1]! ^= 1;
     writeFileSync(at("damaged.pth"), bytes);

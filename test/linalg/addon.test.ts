@@ -77,6 +77,16 @@ describeLinalg("the native sums", (addon) => {
       "out: expected a Float32Array",
     );
     addon.addScaled(ones(0), ones(0), ones(0));
+    expect(() => addon.addOuter(ones(6), ones(4), ones(3), ones(2))).toThrow("weights and taps");
+    expect(() => addon.addOuter(ones(6), ones(4), ones(4), ones(2))).toThrow("target: a number");
+    expect(() => addon.addOuter(ones(0), ones(1), ones(0), ones(0))).toThrow("weights and taps");
+    addon.addOuter(ones(0), ones(0), ones(0), ones(0));
+  });
+
+  it("refuses a number of threads that is none", () => {
+    for (const count of [0, -1, 0.5, NaN]) {
+      expect(() => addon.setThreads(count)).toThrow(/^threads: /);
+    }
   });
 
   it("knows the instructions of this CPU, and no others", () => {

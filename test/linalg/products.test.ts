@@ -157,8 +157,31 @@ function describeSums(addScaled: typeof portable.addScaled): void {
   });
 }
 
+function describeOuter(addOuter: typeof portable.addOuter): void {
+  it.each([
+    [Float64Array, Float32Array],
+    [Float32Array, Float64Array],
+  ])("adds products of weights in %p and taps in %p", (Weights, Taps) => {
+    const weights = Weights.from(numbers("weights", [5, 7]).data);
+    const taps = Taps.from(numbers("taps", [5, 9]).data);
+    const factors = numbers("factors", [5]).data;
+    const before = numbers("target", [5, 7, 9]).data;
+    const target = before.slice();
+    addOuter(target, weights, taps, factors);
+    const expected = before.map((value, at) => {
+      const [o, i, p] = [Math.floor(at / 63), Math.floor(at / 9), at % 9];
+      return value + factors[o]! * weights[i]! * taps[9 * o + p]!;
+    });
+    expect({ shape: [5, 7, 9], data: target }).toBeCloseToTensor(
+      { shape: [5, 7, 9], data: expected },
+      { absolute: 2 ** -50 },
+    );
+  });
+}
+
 describe("multiplyAdd in WebAssembly", () => describeProducts(portable.multiplyAdd));
 describe("addScaled in JavaScript", () => describeSums(portable.addScaled));
+describe("addOuter in JavaScript", () => describeOuter(portable.addOuter));
 
 const usable = linalgAddon()?.describe().usable ?? ["default"];
 describe.each(usable)("with the instructions of %s", (instructions) => {
@@ -171,6 +194,30 @@ describe.each(usable)("with the instructions of %s", (instructions) => {
       multiplyNatively(chosen(), ...args),
     );
     describeSums((...args) => chosen().addScaled(...args));
+    describeOuter((...args) => chosen().addOuter(...args));
+
+    // Large enough for several threads; the last has fewer rows or more.
+    it.each([
+      { rows: 67, columns: 515, inner: 400 },
+      { rows: 1031, columns: 9, inner: 2000 },
+      { rows: 8, columns: 2000, inner: 1000 },
+    ])("the same bits by any number of threads: %j", (size) => {
+      const { rows, columns, inner } = size;
+      const a = lines(numbers("a", [rows, inner]).data, { distance: inner, step: 1 });
+      const b = lines(numbers("b", [inner, columns]).data, { distance: 1, step: columns });
+      const factor = (row: number) => 1 + row / 8;
+      const product = (threads: number) => {
+        const data = new Float64Array(rows * columns).fill(1);
+        chosen().setThreads(threads);
+        const out = lines(data, { distance: columns, step: 1 });
+        multiplyNatively(addon, out, a, b, { ...size, factor });
+        addon.setThreads(1);
+        return data;
+      };
+      const one = product(1);
+      expect(one).not.toEqual(new Float64Array(rows * columns).fill(1));
+      for (const threads of [2, 3, 64, 1000]) expect(product(threads)).toEqual(one);
+    });
 
     it("rounds to float32 as JavaScript does", () => {
       const values = numbers("values", [1000]).data.map((value, i) => value * 2 ** (i - 500));

@@ -16,7 +16,7 @@ import process from "node:process";
 
 import { describe, expect, it } from "@jest/globals";
 
-import { writeFileAtomically } from "../../src/util/atomic-write.js";
+import { stageFile, writeFileAtomically } from "../../src/util/atomic-write.js";
 import { refusal, temporaryFolder } from "../checkpoint/support.js";
 import { compileSources } from "../helpers/compiled.js";
 
@@ -124,7 +124,7 @@ describe("writeFileAtomically", () => {
     const script = folder.place(
       "script.js",
       Buffer.from(`
-      import { writeFileAtomically } from "./util/atomic-write.js";
+      import { stageFile, writeFileAtomically } from "./util/atomic-write.js";
       process.on("SIGXFSZ", () => {});
       try {
         writeFileAtomically(${JSON.stringify(at("f"))}, (sink) => sink.write(Buffer.alloc(1 << 20)));
@@ -139,5 +139,68 @@ describe("writeFileAtomically", () => {
     expect(output).toMatch(/^file .*\/f: cannot write: /);
     expect(text(at("f"))).toBe("old");
     expect(list()).toEqual(["f"]);
+  });
+});
+
+describe("a staged file", () => {
+  it("takes bytes in any order, and its place when it is told to", () => {
+    const { at, list } = scratch("staged");
+    writeFileSync(at("f"), "old");
+    const file = stageFile(at("f"));
+    file.writeAt(6, Buffer.from("g"));
+    file.write(Buffer.from("abc"));
+    file.write(Buffer.from("def"));
+    expect(file.position).toBe(6);
+    expect(text(at("f"))).toBe("old");
+    expect(list()).toEqual([expect.stringMatching(/^\.repkit-[0-9a-f]{16}\.tmp$/), "f"]);
+    file.writeAt(0, Buffer.from("A"));
+    file.commit();
+    file.discard();
+    expect(text(at("f"))).toBe("Abcdefg");
+    expect(list()).toEqual(["f"]);
+  });
+
+  it("that is flushed on the way is the same", () => {
+    const { at } = scratch("flushed");
+    const piece = Buffer.alloc(1 << 24, "x");
+    const file = stageFile(at("f"));
+    for (let i = 0; i < 5; i++) file.write(piece);
+    file.commit();
+    const written = readFileSync(at("f"));
+    expect(written.length).toBe(5 << 24);
+    expect(written.subarray(4 << 24).equals(piece)).toBe(true);
+  });
+
+  it("is gone when it is discarded, however often", () => {
+    const { at, list } = scratch("discarded");
+    const file = stageFile(at("f"));
+    file.write(Buffer.alloc(1 << 20));
+    const listeners = process.listenerCount("exit");
+    file.discard();
+    file.discard();
+    expect(process.listenerCount("exit")).toBe(listeners - 1);
+    expect(list()).toEqual([]);
+  });
+
+  it("is gone when the process ends", async () => {
+    const { at, list } = scratch("exit");
+    compileSources(at("sources"), ["errors.ts", "util"]);
+    writeFileSync(at("f"), "old");
+    const script = at("sources/script.js");
+    writeFileSync(
+      script,
+      `import { readdirSync } from "node:fs";
+      import { stageFile } from "./util/atomic-write.js";
+      stageFile(${JSON.stringify(at("f"))}).write(Buffer.alloc(1 << 20));
+      console.log(readdirSync(${JSON.stringify(at("."))}).length);
+      process.exit(3);`,
+    );
+    const child = spawn(process.execPath, [script]);
+    let output = "";
+    child.stdout.on("data", (chunk: Buffer) => (output += chunk.toString()));
+    const code = await new Promise((resolve) => child.on("close", resolve));
+    expect([code, output]).toEqual([3, "3\n"]);
+    expect(list()).toEqual(["f", "sources"]);
+    expect(text(at("f"))).toBe("old");
   });
 });

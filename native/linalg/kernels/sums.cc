@@ -302,6 +302,26 @@ void add_scaled(double* target, Numbers data, const double* factors, int64_t row
   }
 }
 
+template <typename T>
+void add_products(double* target, const T* weights, double factor, Numbers taps, int64_t count, int64_t tap_count) {
+  for (int64_t i = 0; i < count; i++, target += tap_count) {
+    const double weight = weights[i] * factor;
+    if (taps.singles != nullptr) {
+      for (int64_t p = 0; p < tap_count; p++) target[p] += weight * taps.singles[p];
+    } else {
+      for (int64_t p = 0; p < tap_count; p++) target[p] += weight * taps.doubles[p];
+    }
+  }
+}
+
+void add_outer(double* target, Numbers weights, double factor, Numbers taps, int64_t count, int64_t tap_count) {
+  if (weights.singles != nullptr) {
+    add_products(target, weights.singles, factor, taps, count, tap_count);
+  } else {
+    add_products(target, weights.doubles, factor, taps, count, tap_count);
+  }
+}
+
 void round_all(const double* numbers, float* out, int64_t count) {
   for (int64_t i = 0; i < count; i++) out[i] = static_cast<float>(numbers[i]);
 }
@@ -313,6 +333,7 @@ extern const Sums sums = {
     multiply_add,
     kTileRows * kTileColumns + (kRows + kColumns) * kInner,
     add_scaled,
+    add_outer,
     round_all,
 };
 

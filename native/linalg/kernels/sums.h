@@ -39,6 +39,9 @@ struct Sums {
   // target[i] += data[i] * factors[i / row], or without factors target[i] += data[i]; `count` numbers.
   void (*add_scaled)(double* target, Numbers data, const double* factors, int64_t row, int64_t count);
 
+  // target[i][p] += weights[i] * factor * taps[p]; `count` weights, `tap_count` taps.
+  void (*add_outer)(double* target, Numbers weights, double factor, Numbers taps, int64_t count, int64_t tap_count);
+
   // Rounds to the nearest float32.
   void (*round)(const double* numbers, float* out, int64_t count);
 };

@@ -5,7 +5,7 @@
 import { lines, multiplyAdd } from "../../linalg/index.js";
 import { windowExtent } from "../checks.js";
 import { toFloats, type Float64Tensor, type Tensor } from "../tensor.js";
-import type { OpOf } from "../types.js";
+import type { OpOf, Pair } from "../types.js";
 
 export function conv2d(
   x: Float64Tensor,
@@ -36,27 +36,14 @@ export function conv2d(
   const rows = out / op.groups;
   const taps = perGroup * kernelH * kernelW;
   const pixels = outH * outW;
-  const columns = new Float64Array(taps * pixels);
+  const window = { kernel: [kernelH, kernelW], output: [outH, outW] } as const;
+  // A lone tap that moves by single pixels sees the image as it is.
+  const isImage = isPointwise(window, op);
+  const columns = isImage ? x.data : new Float64Array(taps * pixels);
   for (let n = 0; n < batch; n++) {
     for (let group = 0; group < op.groups; group++) {
-      // Row (i, kh, kw) of `columns`: what that tap of the kernel sees at every output pixel.
-      columns.fill(0);
-      for (let tap = 0; tap < taps; tap++) {
-        const i = Math.floor(tap / (kernelH * kernelW));
-        const kh = Math.floor(tap / kernelW) % kernelH;
-        const shiftH = kh * dilationH - top;
-        const shiftW = (tap % kernelW) * dilationW - left;
-        const image = (n * channels + group * perGroup + i) * height * width;
-        const firstX = Math.max(0, Math.ceil(-shiftW / strideW));
-        const lastX = Math.min(outW - 1, Math.floor((width - 1 - shiftW) / strideW));
-        for (let oy = 0; oy < outH; oy++) {
-          const iy = oy * strideH + shiftH;
-          if (iy < 0 || iy >= height) continue;
-          const from = image + iy * width + shiftW;
-          const to = tap * pixels + oy * outW;
-          for (let ox = firstX; ox <= lastX; ox++) columns[to + ox] = x.data[from + ox * strideW]!;
-        }
-      }
+      const first = n * channels + group * perGroup;
+      if (!isImage) unfold(columns, x, { ...window, first, channels: perGroup }, op);
       const offset = (n * out + group * rows) * pixels;
       for (let row = 0; bias !== undefined && row < rows; row++) {
         const start = offset + row * pixels;
@@ -65,12 +52,57 @@ export function conv2d(
       multiplyAdd(
         lines(y, { offset, distance: pixels, step: 1 }),
         lines(toFloats(weight).data, { offset: group * rows * taps, distance: taps, step: 1 }),
-        lines(columns, { distance: 1, step: pixels }),
+        lines(columns, { offset: isImage ? first * pixels : 0, distance: 1, step: pixels }),
         { rows, columns: pixels, inner: taps },
       );
     }
   }
   return { shape: [batch, out, outH, outW], data: y };
+}
+
+interface Window {
+  readonly kernel: Pair;
+  /** Pixels. */
+  readonly output: Pair;
+}
+
+function isPointwise({ kernel }: Window, { stride, padding }: OpOf<"conv2d">): boolean {
+  return (
+    [...kernel, ...stride].every((extent) => extent === 1) && padding.every((pad) => pad === 0)
+  );
+}
+
+/**
+ * Row (i, kh, kw) of `columns`: what that tap of the kernel sees at every output pixel, of `channels`
+ * planes of the batch from `first` on.
+ */
+function unfold(
+  columns: Float64Array,
+  x: Float64Tensor,
+  { kernel, output, first, channels }: Window & { first: number; channels: number },
+  { stride: [strideH, strideW], padding: [top, , left], dilation }: OpOf<"conv2d">,
+): void {
+  const [, , height, width] = extents4(x);
+  const [outH, outW] = output;
+  columns.fill(0);
+  for (let kh = 0; kh < kernel[0]; kh++) {
+    const shiftH = kh * dilation[0] - top;
+    const firstY = Math.max(0, Math.ceil(-shiftH / strideH));
+    const lastY = Math.min(outH - 1, Math.floor((height - 1 - shiftH) / strideH));
+    for (let kw = 0; kw < kernel[1]; kw++) {
+      const shiftW = kw * dilation[1] - left;
+      const firstX = Math.max(0, Math.ceil(-shiftW / strideW));
+      const lastX = Math.min(outW - 1, Math.floor((width - 1 - shiftW) / strideW));
+      for (let i = 0; i < channels; i++) {
+        const tap = (i * kernel[0] + kh) * kernel[1] + kw;
+        for (let oy = firstY; oy <= lastY; oy++) {
+          const from = ((first + i) * height + oy * strideH + shiftH) * width + shiftW;
+          const to = (tap * outH + oy) * outW;
+          for (let ox = firstX; ox <= lastX; ox++) columns[to + ox] = x.data[from + ox * strideW]!;
+        }
+      }
+    }
+  }
 }
 
 /** x [N,I], weight [O,I], bias [O] → [N,O] */

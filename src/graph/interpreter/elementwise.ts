@@ -1,5 +1,6 @@
 /** Ops that work value by value, and joining. */
-import { elementCount, type Float64Tensor } from "../tensor.js";
+import { addScaled } from "../../linalg/index.js";
+import { elementCount, type Float64Tensor, type FloatTensor } from "../tensor.js";
 
 export function map(x: Float64Tensor, f: (value: number) => number): Float64Tensor {
   const data = new Float64Array(x.data.length);
@@ -20,10 +21,10 @@ export function sigmoid(x: Float64Tensor): Float64Tensor {
   return map(x, (value) => 1 / (1 + Math.exp(-value)));
 }
 
-export function add(terms: readonly Float64Tensor[]): Float64Tensor {
-  const [first, ...rest] = terms as [Float64Tensor, ...Float64Tensor[]];
-  const data = first.data.slice();
-  for (const term of rest) for (let i = 0; i < data.length; i++) data[i]! += term.data[i]!;
+export function add(terms: readonly FloatTensor[]): Float64Tensor {
+  const [first, ...rest] = terms as [FloatTensor, ...FloatTensor[]];
+  const data = new Float64Array(first.data);
+  for (const term of rest) addScaled(data, term.data);
   return { shape: first.shape, data };
 }
 

@@ -5,7 +5,7 @@
 import { types } from "node:util";
 
 import { RepkitError } from "../../errors.js";
-import { constantTensor } from "../parameters.js";
+import { sharedConstant } from "../parameters.js";
 import {
   elementCount,
   formatShape,
@@ -32,8 +32,6 @@ export interface InterpretOptions {
   readonly mode: "infer" | "train";
   /** Called with every value as it is computed. */
   readonly onValue?: (node: Node, value: Float64Tensor) => void;
-  /** Called with every value after its last use by a node; another value may still share its memory. */
-  readonly onRelease?: (node: Node, value: Tensor) => void;
 }
 
 export interface Interpretation {
@@ -53,21 +51,30 @@ export function interpret(
   images: Images | undefined,
   options: InterpretOptions,
 ): Interpretation {
+  const run = interpretStepwise(graph, state, images, options);
+  let step = run.next();
+  while (step.done !== true) step = run.next();
+  return step.value;
+}
+
+/** The same for a caller with something to do in between: yields each node before it is computed. */
+export function* interpretStepwise(
+  graph: Graph,
+  state: StateSource,
+  images: Images | undefined,
+  options: InterpretOptions,
+): Generator<Node, Interpretation, undefined> {
   const values = new Map<number, Tensor>();
   const updates: State = new Map();
   const lastUse = lastUses(graph);
   for (const node of graph.nodes) {
     // What no output depends on is not computed.
     if (!lastUse.has(node.id)) continue;
+    yield node;
     const value = evaluate(graph, node, { values, state, images, updates, mode: options.mode });
     options.onValue?.(node, toFloat64(value));
     values.set(node.id, value);
-    for (const input of node.inputs) {
-      const last = lastUse.get(input) === node.id ? values.get(input) : undefined;
-      if (last === undefined) continue;
-      values.delete(input);
-      options.onRelease?.(graph.nodes[input]!, last);
-    }
+    for (const input of node.inputs) if (lastUse.get(input) === node.id) values.delete(input);
   }
   const outputs = new Map<string, Float64Tensor>();
   for (const { name, value } of graph.outputs) outputs.set(name, read(values, value));
@@ -92,6 +99,9 @@ function evaluate(graph: Graph, node: Node, context: Context): Tensor {
       node.inputs.map((input) => toFloats(stored(context.values, input))),
     );
   }
+  if (op.kind === "add") {
+    return add(node.inputs.map((input) => toFloats(stored(context.values, input))));
+  }
   const inputs = node.inputs.map((input) => read(context.values, input));
   const [x, y] = inputs as [Float64Tensor, Float64Tensor];
   switch (op.kind) {
@@ -100,7 +110,7 @@ function evaluate(graph: Graph, node: Node, context: Context): Tensor {
     case "param":
       return stateTensor(context.state, op);
     case "constant":
-      return constantTensor(op.shape, op.fill);
+      return sharedConstant(op.shape, op.fill);
     case "batchNorm":
       return batchNorm(graph, node, op, inputs, context);
     case "relu":
@@ -117,8 +127,6 @@ function evaluate(graph: Graph, node: Node, context: Context): Tensor {
       return globalAvgPool(x);
     case "flatten":
       return { shape: [x.shape[0] ?? 0, elementCount(x.shape.slice(1))], data: x.data };
-    case "add":
-      return add(inputs);
     case "mul":
       return mul(x, y);
     case "concat":

@@ -80,26 +80,28 @@ function normalise(
       const plane = n * channels + c;
       const target = plane * outH * outW;
       if (outH * outW > height * width) {
-        y.fill(affine(border, c, op.eps)(0), target, target + outH * outW);
+        const { mean, std, gamma, beta } = channelOf(border, c, op.eps);
+        y.fill(((0 - mean) / std) * gamma + beta, target, target + outH * outW);
       }
-      const apply = affine(inner, c, op.eps);
+      const { mean, std, gamma, beta } = channelOf(inner, c, op.eps);
       for (let h = 0; h < height; h++) {
         const from = (plane * height + h) * width;
         const to = target + (h + top) * outW + left;
-        for (let w = 0; w < width; w++) y[to + w] = apply(x.data[from + w]!);
+        for (let w = 0; w < width; w++)
+          y[to + w] = ((x.data[from + w]! - mean) / std) * gamma + beta;
       }
     }
   }
   return { shape: [batch, channels, outH, outW], data: y };
 }
 
-/** What batch norm makes of a value of channel `c`. */
-function affine(weights: BatchNormInputs, c: number, eps: number): (value: number) => number {
-  const gamma = weights.gamma.data[c]!;
-  const beta = weights.beta.data[c]!;
-  const mean = weights.mean.data[c]!;
-  const std = Math.sqrt(weights.variance.data[c]! + eps);
-  return (value) => ((value - mean) / std) * gamma + beta;
+function channelOf(weights: BatchNormInputs, c: number, eps: number) {
+  return {
+    mean: weights.mean.data[c]!,
+    std: Math.sqrt(weights.variance.data[c]! + eps),
+    gamma: weights.gamma.data[c]!,
+    beta: weights.beta.data[c]!,
+  };
 }
 
 function forChannel(x: Float64Tensor, channel: number, visit: (value: number) => void): void {

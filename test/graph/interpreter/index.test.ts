@@ -3,9 +3,11 @@
 import { describe, expect, it } from "@jest/globals";
 
 import {
+  feedImages,
   type Graph,
   initialState,
   interpret,
+  interpretStepwise,
   type State,
   tensor64,
   type Tensor,
@@ -196,29 +198,45 @@ describe("values are forgotten after their last use", () => {
   });
 });
 
-describe("onRelease", () => {
-  it("is told each value once, after its last use, and no output", () => {
-    const graph = graphOf((scope) => {
-      const x = scope.input([1, 1, 2]);
-      const positive = scope.relu(x);
-      return { y: scope.add([positive, positive, x]) };
+describe("step by step", () => {
+  const graph = graphOf((scope) => {
+    const x = scope.input([1, 1, 2]);
+    scope.sigmoid(x); // no output depends on it
+    return { y: scope.add([scope.relu(x), x]) };
+  });
+  const images = { shape: [1, 1, 1, 2], data: Float64Array.of(-1, 2) };
+
+  it("names each node before it is computed, and ends with what `interpret` returns", () => {
+    const computed: string[] = [];
+    const run = interpretStepwise(graph, new Map(), images, {
+      mode: "infer",
+      onValue: ({ op }) => computed.push(op.kind),
     });
-    const released: string[] = [];
-    const seen: string[] = [];
-    interpret(
-      graph,
-      new Map(),
-      { shape: [1, 1, 1, 2], data: Float64Array.of(-1, 2) },
-      {
-        mode: "infer",
-        onValue: ({ op }) => seen.push(op.kind),
-        onRelease: ({ op }, { data }) => {
-          expect(seen.at(-1)).toBe("add");
-          released.push(`${op.kind} ${[...data].join(" ")}`);
-        },
-      },
-    );
-    expect(released).toEqual(["relu 0 2", "input -1 2"]);
+    const steps: [string, number][] = [];
+    let step = run.next();
+    for (; step.done !== true; step = run.next()) steps.push([step.value.op.kind, computed.length]);
+    expect(steps).toEqual([
+      ["input", 0],
+      ["relu", 1],
+      ["add", 2],
+    ]);
+    expect(step.value).toEqual(interpret(graph, new Map(), images, { mode: "infer" }));
+  });
+});
+
+describe("feedImages", () => {
+  it("runs a part of a graph on images of another size", () => {
+    const whole = graphOf((scope) => {
+      const x = scope.relu(scope.input([2, 8, 8]));
+      return scope.add([x, scope.sigmoid(x)]);
+    });
+    const inner = whole.nodes.findIndex(({ op }) => op.kind === "relu");
+    const part = feedImages(whole, inner, [2, 1, 1]);
+    const given = { shape: [1, 2, 1, 1], data: Float64Array.of(-1, 0) };
+    // Not what the ReLU would make of it.
+    const { data } = interpret(part, new Map(), given, { mode: "infer" }).outputs.get("y")!;
+    expect([...data]).toEqual([-1 + 1 / (1 + Math.E), 0.5]);
+    expect(whole.nodes[inner]!.op.kind).toBe("relu");
   });
 });
 
