@@ -31,6 +31,12 @@ Napi::Float64Array doubles_of(const Napi::Value& value, const char* name) {
   throw Napi::TypeError::New(value.Env(), std::string(name) + ": expected a Float64Array");
 }
 
+Napi::Float32Array singles_of(const Napi::Value& value, const char* name) {
+  const auto array = array_of(value, name);
+  if (array.TypedArrayType() == napi_float32_array) return array.As<Napi::Float32Array>();
+  throw Napi::TypeError::New(value.Env(), std::string(name) + ": expected a Float32Array");
+}
+
 Numbers numbers_of(const Napi::Value& value, const char* name) {
   const auto array = array_of(value, name);
   switch (array.TypedArrayType()) {
@@ -85,6 +91,7 @@ class Linalg : public Napi::Addon<Linalg> {
     DefineAddon(exports, {InstanceMethod("multiplyAdd", &Linalg::multiply_add),
                           InstanceMethod("addScaled", &Linalg::add_scaled),
                           InstanceMethod("addOuter", &Linalg::add_outer),
+                          InstanceMethod("roundScaled", &Linalg::round_scaled),
                           InstanceMethod("round", &Linalg::round), InstanceMethod("use", &Linalg::use),
                           InstanceMethod("setThreads", &Linalg::set_threads),
                           InstanceMethod("describe", &Linalg::describe)});
@@ -167,15 +174,28 @@ class Linalg : public Napi::Addon<Linalg> {
     return env.Undefined();
   }
 
+  // (data, factors, out)
+  Napi::Value round_scaled(const Napi::CallbackInfo& info) {
+    const auto env = info.Env();
+    const auto data = numbers_of(info[0], "data");
+    const auto factors = doubles_of(info[1], "factors");
+    auto out = singles_of(info[2], "out");
+    const size_t count = array_of(info[0], "data").ElementLength(), rows = factors.ElementLength();
+    if (out.ElementLength() != count) refuse(env, "out: as many numbers as are rounded");
+    if (rows == 0 ? count != 0 : count % rows != 0) refuse(env, "factors: one for each row");
+    if (count > 0) {
+      sums_->round_scaled(data, factors.Data(), out.Data(), static_cast<int64_t>(count / rows),
+                          static_cast<int64_t>(count));
+    }
+    return env.Undefined();
+  }
+
   // (numbers, out)
   Napi::Value round(const Napi::CallbackInfo& info) {
     const auto numbers = doubles_of(info[0], "numbers");
-    const auto out = numbers_of(info[1], "out");
-    if (out.singles == nullptr) throw Napi::TypeError::New(info.Env(), "out: expected a Float32Array");
-    if (array_of(info[1], "out").ElementLength() != numbers.ElementLength()) {
-      refuse(info.Env(), "out: as many numbers as are rounded");
-    }
-    sums_->round(numbers.Data(), const_cast<float*>(out.singles), static_cast<int64_t>(numbers.ElementLength()));
+    auto out = singles_of(info[1], "out");
+    if (out.ElementLength() != numbers.ElementLength()) refuse(info.Env(), "out: as many numbers as are rounded");
+    sums_->round(numbers.Data(), out.Data(), static_cast<int64_t>(numbers.ElementLength()));
     return info.Env().Undefined();
   }
 

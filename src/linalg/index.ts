@@ -49,6 +49,17 @@ export function addOuter(
   else native.addOuter(target, weights, taps, factors);
 }
 
+/** Fills `out` with data * factors rounded to float32, one factor for each index of the first axis. */
+export function roundScaled(
+  data: Float64Array | Float32Array,
+  factors: Float64Array,
+  out: Float32Array<ArrayBufferLike>,
+): void {
+  const isSmall = data.length < SMALL_SUM;
+  if (isSmall || native === undefined) portable.roundScaled(data, factors, out);
+  else native.roundScaled(data, factors, out);
+}
+
 /** Fills `out` with the numbers rounded to float32. */
 export function round(numbers: Float64Array, out: Float32Array): void {
   if (numbers.length < SMALL_SUM || native === undefined) out.set(numbers);

@@ -30,6 +30,12 @@ export interface LinalgAddon {
     factors: Float64Array,
   ): void;
 
+  roundScaled(
+    data: Float64Array | Float32Array,
+    factors: Float64Array,
+    out: Float32Array<ArrayBufferLike>,
+  ): void;
+
   round(numbers: Float64Array, out: Float32Array): void;
 
   /** Takes those of `usable` from now on, in this thread: for comparisons. */

@@ -90,6 +90,20 @@ export function addOuter(
   }
 }
 
+/** As index.ts says: out = data * factors, rounded to float32. */
+export function roundScaled(
+  data: Float64Array | Float32Array,
+  factors: Float64Array,
+  out: Float32Array<ArrayBufferLike>,
+): void {
+  const row = data.length / factors.length;
+  for (let o = 0, i = 0; o < factors.length; o++) {
+    const factor = factors[o]!;
+    // As a sum of one term: of -0 it makes 0.
+    for (const end = i + row; i < end; i++) out[i] = 0 + data[i]! * factor;
+  }
+}
+
 /** Copies `count` lines into panels of four, interleaved. */
 function pack(
   numbers: Float64Array,

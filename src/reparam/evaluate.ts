@@ -18,7 +18,7 @@ import {
   toFloat64,
   toFloats,
 } from "../graph/index.js";
-import { addOuter, addScaled, lines, multiplyAdd, round } from "../linalg/index.js";
+import { addOuter, addScaled, lines, multiplyAdd, round, roundScaled } from "../linalg/index.js";
 import { recycle, takeMemory } from "../util/spare-memory.js";
 
 /** The value of weight node `id`, from the parameters it depends on; nothing else is read. */
@@ -35,6 +35,11 @@ export function evaluateRounded(
 ): Tensor<Float32Array> {
   const shape = graph.nodes[id]?.type.shape ?? [];
   const evaluation = new Evaluation(graph, state);
+  const scaled = evaluation.scaledParameter(id);
+  if (scaled !== undefined) {
+    roundScaled(scaled.parameter.data, scaled.factors, data);
+    return { shape, data };
+  }
   const [rows = 1] = shape;
   const row = data.length / rows;
   // So many output channels at a time that their sums stay in the processor's caches.
@@ -100,6 +105,14 @@ class Evaluation {
   finish(): void {
     this.#known.clear();
     for (const data of this.#own) recycle(data);
+  }
+
+  /** A parameter and its factors, where the value of the node is no more than that. */
+  scaledParameter(id: number): { parameter: FloatTensor; factors: Float64Array } | undefined {
+    const { op, inputs } = this.#node(id);
+    const [first = -1, second = -1] = inputs;
+    if (op.kind !== "scale" || this.#node(first).op.kind !== "param") return undefined;
+    return { parameter: this.value(first), factors: toFloat64(this.value(second)).data };
   }
 
   /** target += those rows of the value of node `id`. */

@@ -81,6 +81,10 @@ describeLinalg("the native sums", (addon) => {
     expect(() => addon.addOuter(ones(6), ones(4), ones(4), ones(2))).toThrow("target: a number");
     expect(() => addon.addOuter(ones(0), ones(1), ones(0), ones(0))).toThrow("weights and taps");
     addon.addOuter(ones(0), ones(0), ones(0), ones(0));
+    expect(() => addon.roundScaled(ones(6), ones(2), new Float32Array(5))).toThrow("out: as many");
+    expect(() => addon.roundScaled(ones(6), ones(4), new Float32Array(6))).toThrow("factors: one");
+    expect(() => addon.roundScaled(ones(6), ones(0), new Float32Array(6))).toThrow("factors: one");
+    addon.roundScaled(ones(0), ones(0), new Float32Array(0));
   });
 
   it("refuses a number of threads that is none", () => {

@@ -179,8 +179,21 @@ function describeOuter(addOuter: typeof portable.addOuter): void {
   });
 }
 
+function describeRounding(roundScaled: typeof portable.roundScaled): void {
+  it.each([Float64Array, Float32Array])("rounds %p scaled by row, once", (Type) => {
+    const data = Type.from([...numbers("data", [7, 13]).data.slice(2), -0, NaN]);
+    const factors = numbers("factors", [7]).data;
+    const out = new Float32Array(91);
+    roundScaled(data, factors, out);
+    const products = Float64Array.from(data, (value, i) => value * factors[Math.floor(i / 13)]!);
+    // A zero has no sign.
+    expect(out).toEqual(Float32Array.from(products, (value) => 0 + value));
+  });
+}
+
 describe("multiplyAdd in WebAssembly", () => describeProducts(portable.multiplyAdd));
 describe("addScaled in JavaScript", () => describeSums(portable.addScaled));
+describe("roundScaled in JavaScript", () => describeRounding(portable.roundScaled));
 describe("addOuter in JavaScript", () => describeOuter(portable.addOuter));
 
 const usable = linalgAddon()?.describe().usable ?? ["default"];
@@ -195,6 +208,7 @@ describe.each(usable)("with the instructions of %s", (instructions) => {
     );
     describeSums((...args) => chosen().addScaled(...args));
     describeOuter((...args) => chosen().addOuter(...args));
+    describeRounding((...args) => chosen().roundScaled(...args));
 
     // Large enough for several threads; the last has fewer rows or more.
     it.each([

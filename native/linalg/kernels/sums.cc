@@ -322,6 +322,23 @@ void add_outer(double* target, Numbers weights, double factor, Numbers taps, int
   }
 }
 
+template <typename T>
+void round_rows(const T* data, const double* factors, float* out, int64_t row, int64_t count) {
+  for (int64_t i = 0; i < count; i += row, factors++) {
+    const double factor = *factors;
+    // As a sum of one term: of -0 it makes 0.
+    for (int64_t k = 0; k < row; k++) out[i + k] = static_cast<float>(0 + data[i + k] * factor);
+  }
+}
+
+void round_scaled(Numbers data, const double* factors, float* out, int64_t row, int64_t count) {
+  if (data.singles != nullptr) {
+    round_rows(data.singles, factors, out, row, count);
+  } else {
+    round_rows(data.doubles, factors, out, row, count);
+  }
+}
+
 void round_all(const double* numbers, float* out, int64_t count) {
   for (int64_t i = 0; i < count; i++) out[i] = static_cast<float>(numbers[i]);
 }
@@ -334,6 +351,7 @@ extern const Sums sums = {
     kTileRows * kTileColumns + (kRows + kColumns) * kInner,
     add_scaled,
     add_outer,
+    round_scaled,
     round_all,
 };
 

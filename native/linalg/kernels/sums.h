@@ -42,6 +42,9 @@ struct Sums {
   // target[i][p] += weights[i] * factor * taps[p]; `count` weights, `tap_count` taps.
   void (*add_outer)(double* target, Numbers weights, double factor, Numbers taps, int64_t count, int64_t tap_count);
 
+  // out[i] = data[i] * factors[i / row], rounded to the nearest float32; `count` numbers.
+  void (*round_scaled)(Numbers data, const double* factors, float* out, int64_t row, int64_t count);
+
   // Rounds to the nearest float32.
   void (*round)(const double* numbers, float* out, int64_t count);
 };

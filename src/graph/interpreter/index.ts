@@ -66,15 +66,15 @@ export function* interpretStepwise(
 ): Generator<Node, Interpretation, undefined> {
   const values = new Map<number, Tensor>();
   const updates: State = new Map();
-  const lastUse = lastUses(graph);
-  for (const node of graph.nodes) {
-    // What no output depends on is not computed.
-    if (!lastUse.has(node.id)) continue;
+  const needed = neededNodes(graph);
+  const lastUse = lastUses(graph, needed);
+  for (const id of needed) {
+    const node = graph.nodes[id]!;
     yield node;
     const value = evaluate(graph, node, { values, state, images, updates, mode: options.mode });
     options.onValue?.(node, toFloat64(value));
-    values.set(node.id, value);
-    for (const input of node.inputs) if (lastUse.get(input) === node.id) values.delete(input);
+    values.set(id, value);
+    for (const input of node.inputs) if (lastUse.get(input) === id) values.delete(input);
   }
   const outputs = new Map<string, Float64Tensor>();
   for (const { name, value } of graph.outputs) outputs.set(name, read(values, value));
@@ -236,13 +236,22 @@ function stateOf(state: StateSource, name: string): Tensor {
   return tensor;
 }
 
+/** Positions of the nodes that an output depends on, ascending: of a large graph, an output may need few. */
+function neededNodes({ nodes, outputs }: Graph): readonly number[] {
+  const needed = new Set(outputs.map(({ value }) => value));
+  // A set is walked in the order of insertion, also what is inserted on the way.
+  for (const id of needed) for (const input of nodes[id]!.inputs) needed.add(input);
+  return [...needed].sort((a, b) => a - b);
+}
+
 /** The node after which a value is no longer needed, for every value that an output depends on. */
-function lastUses(graph: Graph): ReadonlyMap<number, number> {
-  const last = new Map(graph.outputs.map(({ value }) => [value, Infinity]));
-  for (const node of graph.nodes.toReversed()) {
-    if (!last.has(node.id)) continue;
-    for (const input of node.inputs) if (!last.has(input)) last.set(input, node.id);
-  }
+function lastUses(
+  { nodes, outputs }: Graph,
+  needed: readonly number[],
+): ReadonlyMap<number, number> {
+  const last = new Map<number, number>();
+  for (const id of needed) for (const input of nodes[id]!.inputs) last.set(input, id);
+  for (const { value } of outputs) last.set(value, Infinity);
   return last;
 }
 
