@@ -4,9 +4,9 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <exception>
 #include <memory>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -238,13 +238,14 @@ class Linalg : public Napi::Addon<Linalg> {
     const auto wanted = std::min({threads_, static_cast<int64_t>(work / kThreadWork), product.row_count / kThreadRows});
     const int64_t parts = std::max<int64_t>(1, wanted);
     reserve(env, parts);
-    const int64_t rows = (product.row_count / parts + kThreadRows - 1) / kThreadRows * kThreadRows;
+    const int64_t tiles = (product.row_count + kThreadRows - 1) / kThreadRows;
     std::vector<std::thread> threads;
+    threads.reserve(static_cast<size_t>(parts - 1));
     for (int64_t part = parts - 1; part >= 0; part--) {
-      const int64_t first = part * rows;
-      if (first >= product.row_count) continue;
+      const int64_t first = tiles * part / parts * kThreadRows;
+      const int64_t end = std::min(tiles * (part + 1) / parts * kThreadRows, product.row_count);
       kernels::Product share = product;
-      share.row_count = part == parts - 1 ? product.row_count - first : std::min(rows, product.row_count - first);
+      share.row_count = end - first;
       share.rows.starts += first;
       share.out_starts += first;
       if (share.factors != nullptr) share.factors += first;
@@ -256,7 +257,7 @@ class Linalg : public Napi::Addon<Linalg> {
           threads.emplace_back(work_on);
           continue;
         }
-      } catch (const std::system_error&) {  // no more threads are to be had
+      } catch (const std::exception&) {  // no more threads are to be had
       }
       work_on();
     }

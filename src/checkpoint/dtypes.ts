@@ -4,7 +4,7 @@ import { types } from "node:util";
 
 import { RepkitError } from "../errors.js";
 import type { Tensor, TensorData } from "../graph/tensor.js";
-import { takeMemory } from "../util/spare-memory.js";
+import { recycle, takeMemory } from "../util/spare-memory.js";
 import type { StoredDType } from "./container.js";
 
 /** Bytes per element. */
@@ -51,13 +51,9 @@ export function decodeElements(dtype: StoredDType, bytes: Uint8Array<ArrayBuffer
     case "I64":
       return new BigInt64Array(buffer, 0, count);
     case "F16":
-      return widen(new Uint16Array(buffer, 0, count), float16Table());
-    case "BF16": {
-      const bits = new Uint32Array(count);
-      const halves = new Uint16Array(buffer, 0, count);
-      for (let i = 0; i < count; i++) bits[i] = halves[i]! << 16;
-      return new Float32Array(bits.buffer);
-    }
+      return widen(bytes, count, float16Bits);
+    case "BF16":
+      return widen(bytes, count, (half) => half << 16);
     case "I32":
       return BigInt64Array.from(new Int32Array(buffer, 0, count), BigInt);
     case "I16":
@@ -101,17 +97,29 @@ function requireLittleEndian(): void {
   throw new RepkitError("environment", "weights files can be read on little-endian machines only");
 }
 
-function widen(halves: Uint16Array, table: Uint32Array): Float32Array {
-  const bits = new Uint32Array(halves.length);
-  for (let i = 0; i < halves.length; i++) bits[i] = table[halves[i]!]!;
-  return new Float32Array(bits.buffer);
+/** Of each half the float32 bits; the memory of the halves is given back. */
+function widen(
+  bytes: Uint8Array<ArrayBuffer>,
+  count: number,
+  bitsOf: (half: number) => number,
+): Float32Array<ArrayBuffer> {
+  const halves = new Uint16Array(bytes.buffer, 0, count);
+  const { buffer } = takeMemory(4 * count);
+  const bits = new Uint32Array(buffer, 0, count);
+  for (let i = 0; i < count; i++) bits[i] = bitsOf(halves[i]!);
+  recycle(bytes);
+  return new Float32Array(buffer, 0, count);
 }
 
-let float16Bits: Uint32Array | undefined;
+let float16Known: Uint32Array | undefined;
+
+function float16Bits(half: number): number {
+  float16Known ??= float16Table();
+  return float16Known[half]!;
+}
 
 /** Float32 bit patterns of all 65,536 halves; NaNs keep their payload. */
 function float16Table(): Uint32Array {
-  if (float16Bits !== undefined) return float16Bits;
   const table = new Uint32Array(1 << 16);
   for (let half = 0; half < table.length; half++) {
     const sign = (half & 0x8000) << 16;
@@ -131,6 +139,5 @@ function float16Table(): Uint32Array {
     }
     table[half] = sign | magnitude;
   }
-  float16Bits = table;
   return table;
 }

@@ -66,8 +66,8 @@ export class EntryPlan {
     }
   }
 
-  /** The position of an entry whose turn has come, and its bytes. */
-  take(name: string, tensor: Tensor): { readonly index: number; readonly bytes: Uint8Array } {
+  /** Hands the bytes of an entry, and its position, to what writes them. */
+  write(name: string, tensor: Tensor, to: (bytes: Uint8Array, index: number) => void): void {
     const index = this.#waiting.get(name);
     if (index === undefined) {
       throw new RepkitError("internal", `tensor ${name} is not to be written, or was already`);
@@ -81,11 +81,11 @@ export class EntryPlan {
           `${formatShape(tensor.shape)} with ${tensor.data.length} elements`,
       );
     }
+    to(bytes, index);
     this.#waiting.delete(name);
-    return { index, bytes };
   }
 
-  requireAllTaken(): void {
+  requireAllWritten(): void {
     const [missing] = this.#waiting.keys();
     if (missing === undefined) return;
     throw new RepkitError("internal", `tensor ${missing} was never written`);

@@ -58,17 +58,23 @@ export class PyTorchWriter implements TensorWriter {
     const pickle = pickleStateDict(this.#plan.entries, wrapping);
     this.#file = stageFile(path);
     this.#archive = new ZipWriter(this.#file);
-    this.#archive.add(`${ARCHIVE}/data.pkl`, pickle);
-    this.#archive.add(`${ARCHIVE}/byteorder`, Buffer.from("little"));
+    try {
+      this.#archive.add(`${ARCHIVE}/data.pkl`, pickle);
+      this.#archive.add(`${ARCHIVE}/byteorder`, Buffer.from("little"));
+    } catch (error) {
+      this.#file.discard();
+      throw error;
+    }
   }
 
   write(name: string, tensor: Tensor): void {
-    const { index, bytes } = this.#plan.take(name, tensor);
-    this.#archive.add(`${ARCHIVE}/data/${index}`, bytes);
+    this.#plan.write(name, tensor, (bytes, index) => {
+      this.#archive.add(`${ARCHIVE}/data/${index}`, bytes);
+    });
   }
 
   commit(): void {
-    this.#plan.requireAllTaken();
+    this.#plan.requireAllWritten();
     this.#archive.add(`${ARCHIVE}/version`, Buffer.from("3\n"));
     this.#archive.finish();
     this.#file.commit();

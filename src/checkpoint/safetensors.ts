@@ -2,8 +2,8 @@
  * The safetensors container: 8 bytes with the length of the header, a JSON header, raw data.
  *
  * Reading makes every check of the reference reader (header size, contiguous offsets, sizes that
- * agree with shapes, no trailing bytes) before a tensor is handed out; writing streams one tensor
- * after the other, in the order given.
+ * agree with shapes, no trailing bytes) before a tensor is handed out; writing puts each tensor where
+ * the header says, in any order.
  * Format: https://github.com/huggingface/safetensors#format
  */
 import { isUtf8 } from "node:buffer";
@@ -220,12 +220,13 @@ export class SafetensorsWriter implements TensorWriter {
   }
 
   write(name: string, tensor: Tensor): void {
-    const { index, bytes } = this.#plan.take(name, tensor);
-    this.#file.writeAt(this.#headLength + this.#begins[index]!, bytes);
+    this.#plan.write(name, tensor, (bytes, index) => {
+      this.#file.writeAt(this.#headLength + this.#begins[index]!, bytes);
+    });
   }
 
   commit(): void {
-    this.#plan.requireAllTaken();
+    this.#plan.requireAllWritten();
     this.#file.writeAt(0, this.#head);
     this.#file.commit();
   }

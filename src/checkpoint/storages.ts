@@ -6,6 +6,7 @@ import { constants } from "node:buffer";
 import { crc32 } from "node:zlib";
 
 import { elementCount, formatShape, type TensorData } from "../graph/tensor.js";
+import { recycle, takeMemory } from "../util/spare-memory.js";
 import type { ByteFile } from "./byte-file.js";
 import type { StoredDType, StoredTensor } from "./container.js";
 import { allocateElements, decodeElements, DTYPE_BYTES } from "./dtypes.js";
@@ -125,7 +126,10 @@ export class StorageReader {
     if (!isWhole) this.#verify(name, bytes, () => this.#checksum(bytes));
     this.#file.readInto(slice, bytes.position + first * width);
     if (isWhole) this.#verify(name, bytes, () => crc32(slice));
-    return decodeElements(dtype, contiguous ? slice : gather(tensor, slice, width));
+    if (contiguous) return decodeElements(dtype, slice);
+    const gathered = gather(tensor, slice, width);
+    recycle(slice);
+    return decodeElements(dtype, gathered);
   }
 
   /** Checks a storage, once. */
@@ -167,7 +171,7 @@ function gather(
   source: Uint8Array<ArrayBuffer>,
   width: number,
 ): Uint8Array<ArrayBuffer> {
-  const target = Buffer.allocUnsafeSlow(elementCount(shape) * width);
+  const target = takeMemory(elementCount(shape) * width);
   const from = elementsOf(source, width);
   const to = elementsOf(target, width);
   const inner = shape.at(-1) ?? 1;

@@ -2,7 +2,7 @@
  * Checks groups as they are folded, each for itself, and runs the whole networks before and after as far as their
  * tensors have come: no more of the weights need be in memory than a few groups'.
  */
-import type { Graph, OpOf, Tensor } from "../graph/index.js";
+import type { Graph, OpOf, StateSource } from "../graph/index.js";
 import { checkGroup, type GroupCheck } from "../reparam/index.js";
 import { FollowingRun } from "./following-run.js";
 import type { FoldedGroup } from "./groups.js";
@@ -23,10 +23,7 @@ export interface CheckJob {
   readonly deployed: Graph;
   readonly groups: readonly PlannedGroup[];
   /** Tensors that belong to no group, of the network before and after. */
-  readonly beside: {
-    readonly original: ReadonlyMap<string, Tensor>;
-    readonly deployed: ReadonlyMap<string, Tensor>;
-  };
+  readonly beside: { readonly original: StateSource; readonly deployed: StateSource };
 }
 
 export interface GroupResult {
@@ -60,10 +57,10 @@ export class Checker {
     readonly result: GroupResult;
     readonly done: readonly FoldedGroup[];
   } {
-    const { index, source, made } = group;
+    const { index, source, state, made } = group;
     const { replaced, conv, madeNames } = this.#job.groups[index]!;
     const [weight, bias] = madeNames.map((name) => made.get(name));
-    const check = checkGroup(this.#job.original, source, {
+    const check = checkGroup(this.#job.original, state, {
       ...{ replaced, conv, weight: weight!, bias },
     });
     this.#before.offer(source);
@@ -80,11 +77,6 @@ export class Checker {
     this.#before.forget(source.keys());
     this.#after.forget(made.keys());
     return true;
-  }
-
-  /** Groups whose tensors are still needed. */
-  get openGroups(): number {
-    return this.#open.length;
   }
 
   /** After the last group. */

@@ -10,9 +10,10 @@ import {
   stageCheckpoint,
 } from "../checkpoint/index.js";
 import { fileError } from "../errors.js";
-import { graphMacs, parameterCount } from "../graph/index.js";
+import { forgetSharedConstants, graphMacs, parameterCount } from "../graph/index.js";
 import { useNativeSums } from "../linalg/use-native.js";
 import { foldGraph } from "../reparam/index.js";
+import { dropSpareMemory } from "../util/spare-memory.js";
 import { buildModel, type Model } from "../zoo/index.js";
 import { foldGroups } from "./folding.js";
 import type { Conversion, ConvertOptions, Cost } from "./index.js";
@@ -33,7 +34,6 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
   const { input, output } = options;
   outputContainer(output);
   requireWritable(output);
-  useNativeSums(options.threads);
   const checkpoint = loadCheckpoint(input, wantedOf(options));
   try {
     if (options.keepStructure === true) return rewrite(options, checkpoint);
@@ -47,6 +47,8 @@ export async function convert(options: ConvertOptions): Promise<Conversion> {
     return await deploy(options, checkpoint);
   } finally {
     checkpoint.close();
+    dropSpareMemory();
+    forgetSharedConstants();
   }
 }
 
@@ -72,7 +74,8 @@ function rewrite(options: ConvertOptions, checkpoint: LoadedCheckpoint): Convers
 
 async function deploy(options: ConvertOptions, checkpoint: LoadedCheckpoint): Promise<Conversion> {
   const { model: original, state, metadata } = checkpoint;
-  const { output, verify = true, onProgress } = options;
+  const { output, verify = true, threads, onProgress } = options;
+  useNativeSums(threads);
   const model = buildModel({ ...original, structure: "deploy" });
   const outputs = model.graph.outputs.map(({ name }) => name);
   const folded = foldGraph(original.graph, { outputs });

@@ -3,7 +3,7 @@ import type { Graph, StateSource, Tensor } from "../graph/index.js";
 import type { FoldedConvolution, FoldedGraph } from "../reparam/index.js";
 import { recycle } from "../util/spare-memory.js";
 import { type CheckJob, Checker, type GroupResult, type Logits } from "./checker.js";
-import { tensorsOf, GroupFolder, tensorsBeside } from "./groups.js";
+import { tensorsOf, GroupFolder } from "./groups.js";
 
 export interface FoldingOptions {
   readonly original: Graph;
@@ -55,12 +55,16 @@ export async function foldGroups(options: FoldingOptions): Promise<Folding> {
   return { convolutions, checked: checker && { results, logits: checker.logits() } };
 }
 
-function checkJob(
-  { original, folded, deployed, state }: FoldingOptions,
+export function checkJob(
+  {
+    original,
+    folded,
+    deployed,
+    state,
+  }: Pick<FoldingOptions, "original" | "folded" | "deployed" | "state">,
   { convolutions, sourceNames, madeNames }: GroupFolder,
   others: ReadonlyMap<string, Tensor>,
 ): CheckJob {
-  const known: StateSource = { get: (name) => others.get(name) ?? state.get(name) };
   return {
     ...{ original, deployed },
     groups: folded.groups.map(({ replaced }, index) => ({
@@ -69,10 +73,7 @@ function checkJob(
       sourceNames: sourceNames[index]!,
       madeNames: madeNames[index]!,
     })),
-    beside: {
-      original: tensorsBeside(original, new Set(sourceNames.flatMap((names) => [...names])), known),
-      deployed: others,
-    },
+    beside: { original: state, deployed: others },
   };
 }
 

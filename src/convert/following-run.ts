@@ -16,6 +16,7 @@ export class FollowingRun {
       get: (name) => this.#offered.get(name) ?? rest.get(name),
     });
     this.#step = this.#run.next();
+    this.#follow();
   }
 
   offer(tensors: ReadonlyMap<string, Tensor>): void {
@@ -23,6 +24,10 @@ export class FollowingRun {
       this.#waitingFor.delete(name);
       this.#offered.set(name, tensor);
     }
+    this.#follow();
+  }
+
+  #follow(): void {
     for (; this.#step.done !== true; this.#step = this.#run.next()) {
       const { op } = this.#step.value;
       if (op.kind === "param" && this.#waitingFor.has(op.name)) return;

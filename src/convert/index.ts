@@ -37,7 +37,7 @@ export interface Conversion {
   readonly after: Cost;
   /** Number of convolutions that were folded. */
   readonly folded: number;
-  /** Undefined where verification was turned off, or nothing was folded. */
+  /** Undefined where verification was turned off, or with `keepStructure`. */
   readonly verification: Verification | undefined;
   readonly notes: readonly string[];
   /** Size of the output. */

@@ -29,11 +29,3 @@ export function* runNetwork(
   const { outputs } = yield* interpretStepwise(main, state, images, { mode: "infer" });
   return outputs.get("logits")!.data;
 }
-
-/** What a network makes of the image that all networks are compared on. */
-export function networkLogits(graph: Graph, state: StateSource): Float64Array {
-  const run = runNetwork(graph, state);
-  let step = run.next();
-  while (step.done !== true) step = run.next();
-  return step.value;
-}

@@ -28,7 +28,9 @@ export {
   initialTensor,
   parameterCount,
   parametersOf,
+  forgetSharedConstants,
   sharedConstant,
+  unshared,
 } from "./parameters.js";
 export { printGraph, valueName } from "./print.js";
 export { randomStream } from "../util/random.js";

@@ -55,6 +55,17 @@ export function sharedConstant(shape: readonly number[], value: Fill): Tensor<Fl
   return made;
 }
 
+/** The same values in memory of their own, where they are shared ones: for those who may write to them. */
+export function unshared(tensor: Tensor<Float64Array>): Tensor<Float64Array> {
+  const { shape, data } = tensor;
+  return identities.some((shared) => shared.data === data) ? { shape, data: data.slice() } : tensor;
+}
+
+/** Lets go of what is shared. */
+export function forgetSharedConstants(): void {
+  identities.length = 0;
+}
+
 const MOST_IDENTITIES = 4;
 const identities: Tensor<Float64Array>[] = [];
 

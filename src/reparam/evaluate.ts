@@ -17,13 +17,14 @@ import {
   type Tensor,
   toFloat64,
   toFloats,
+  unshared,
 } from "../graph/index.js";
 import { addOuter, addScaled, lines, multiplyAdd, round, roundScaled } from "../linalg/index.js";
 import { recycle, takeMemory } from "../util/spare-memory.js";
 
 /** The value of weight node `id`, from the parameters it depends on; nothing else is read. */
 export function evaluateWeight(graph: Graph, id: number, state: StateSource): Float64Tensor {
-  return toFloat64(new Evaluation(graph, state).value(id));
+  return unshared(toFloat64(new Evaluation(graph, state).value(id)));
 }
 
 /** The same, rounded once to float32; in `data` where that is given. */

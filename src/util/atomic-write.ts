@@ -2,8 +2,9 @@
  * Writing a file so that a crash at any moment leaves the old file or the new one, whole.
  *
  * The bytes go to a temporary file in the same folder (`.repkit-<random>.tmp`), are flushed to the
- * device, and take the file's name by rename; then the folder is flushed. Only a process killed
- * outright can leave the temporary file behind.
+ * device, and take the file's name by rename; then the folder is flushed. Only a process that ends without
+ * Node's `exit` event (killed outright, or by a signal that nobody listens to) can leave the temporary file
+ * behind.
  *
  * NOTE: where the path is a symbolic link, the file that it points to is replaced and the link
  * stays. An existing file keeps its permission bits, and one without write permission is not
@@ -27,7 +28,7 @@ import {
 } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
-import { fileError, type RepkitError } from "../errors.js";
+import { fileError, RepkitError } from "../errors.js";
 import { describeSystemError } from "./system-error.js";
 
 const MAX_LINKS = 40; // as the Linux kernel
@@ -63,7 +64,7 @@ export interface StagedFile extends ByteSink {
   writeAt(position: number, bytes: Uint8Array): void;
   /** Puts the file in its place. */
   commit(): void;
-  /** Removes it, unless it has been put in its place; so does the end of the process, unless it is killed outright. */
+  /** Removes it, unless it has been put in its place; so does the `exit` event of the process. */
   discard(): void;
 }
 
@@ -84,10 +85,12 @@ class TemporaryFile implements StagedFile {
   readonly #existing: Stats | undefined;
   readonly #temporary: string;
   readonly #descriptor: number;
+  /** Of its own, so that what a flush on the way has met is not forgotten by the last one. */
+  readonly #flushed: number;
   #position = 0;
   #unflushed = 0;
+  #isFlushing = false;
   #isOpen = true;
-  readonly #onExit = () => this.discard();
 
   constructor(path: string, target: string, existing: Stats | undefined) {
     this.#path = path;
@@ -95,8 +98,12 @@ class TemporaryFile implements StagedFile {
     this.#existing = existing;
     const folder = dirname(target);
     this.#temporary = join(folder, `.repkit-${randomBytes(8).toString("hex")}.tmp`);
-    this.#descriptor = attempt(path, () => openSync(this.#temporary, "wx"), folder);
-    process.on("exit", this.#onExit);
+    // Whoever may not read the old file may not read the new one on its way either.
+    const mode = existing === undefined ? 0o666 : existing.mode & 0o777;
+    this.#descriptor = attempt(path, () => openSync(this.#temporary, "wx", mode | 0o600), folder);
+    this.#flushed = attempt(path, () => openSync(this.#temporary, "r"), folder);
+    if (underWay.size === 0) process.on("exit", discardAll);
+    underWay.add(this);
   }
 
   get position(): number {
@@ -109,6 +116,7 @@ class TemporaryFile implements StagedFile {
   }
 
   writeAt(position: number, bytes: Uint8Array): void {
+    this.#requireOpen();
     for (let done = 0; done < bytes.byteLength;) {
       const length = Math.min(MAX_WRITE, bytes.byteLength - done);
       const [start, at] = [done, position + done];
@@ -120,12 +128,14 @@ class TemporaryFile implements StagedFile {
   /** Lets the device begin while more is computed: a commit waits for what is left. */
   #flush(written: number): void {
     this.#unflushed += written;
-    if (this.#unflushed < FLUSHED_AT_ONCE) return;
+    if (this.#unflushed < FLUSHED_AT_ONCE || this.#isFlushing) return;
     this.#unflushed = 0;
-    fdatasync(this.#descriptor, () => undefined);
+    this.#isFlushing = true;
+    fdatasync(this.#flushed, () => (this.#isFlushing = false));
   }
 
   commit(): void {
+    this.#requireOpen();
     const existing = this.#existing;
     if (existing !== undefined) {
       const mode = existing.mode & 0o7777;
@@ -150,9 +160,25 @@ class TemporaryFile implements StagedFile {
 
   #close(): void {
     this.#isOpen = false;
-    process.off("exit", this.#onExit);
+    underWay.delete(this);
+    if (underWay.size === 0) process.off("exit", discardAll);
     closeSync(this.#descriptor);
+    closeSync(this.#flushed);
   }
+
+  #requireOpen(): void {
+    if (this.#isOpen) return;
+    throw new RepkitError(
+      "internal",
+      `${this.#path}: written after it was put in place or discarded`,
+    );
+  }
+}
+
+const underWay = new Set<TemporaryFile>();
+
+function discardAll(): void {
+  for (const file of underWay) file.discard();
 }
 
 /** Follows symbolic links, also one whose file does not exist yet. */

@@ -29,6 +29,11 @@ export function takeMemory(count: number): Uint8Array<ArrayBuffer> {
   return new Uint8Array(buffer, 0, count);
 }
 
+/** Lets go of all that is spare: after a job, somebody else may need it. */
+export function dropSpareMemory(): void {
+  spare.length = 0;
+}
+
 /**
  * Gives back memory that is from here, if it is large. The caller and all whom it handed the array to are
  * done with it: what comes next overwrites it.

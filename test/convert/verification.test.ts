@@ -10,7 +10,6 @@ import { saveCheckpoint } from "../../src/checkpoint/index.js";
 import type { GroupResult } from "../../src/convert/checker.js";
 import { GroupFolder } from "../../src/convert/groups.js";
 import { convert } from "../../src/convert/index.js";
-import { networkLogits } from "../../src/convert/network.js";
 import { judgeGroups, judgeLogits } from "../../src/convert/verification.js";
 import {
   type Graph,
@@ -33,6 +32,7 @@ import { temporaryFolder } from "../checkpoint/support.js";
 import { deployedState, filledModel } from "../helpers/deployed.js";
 import { failureOf } from "../helpers/failures.js";
 import { convNamed, normNamed, randomState } from "../helpers/folding.js";
+import { networkLogits } from "../helpers/network-logits.js";
 
 const { abs, fround, max } = Math;
 

@@ -1,6 +1,14 @@
 // A conversion that is stopped at any moment leaves what was there before, or the whole new file.
 
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -64,8 +72,10 @@ function moments(): { after: number }[] {
   }));
 }
 
-/** The moment that random ones miss: the bytes are being written. */
-const writing: Moment = { file: TEMPORARY, in: folder };
+/** The moment that random ones miss: the last bytes are being written, and the file put in its place. */
+const writing = (): Moment => {
+  return { file: TEMPORARY, in: folder, bytes: 0.95 * statSync(whole).size };
+};
 
 describe("SIGKILL", () => {
   it(`${KILLS} moments, no file there before: none or the whole one`, async () => {
@@ -85,7 +95,7 @@ describe("SIGKILL", () => {
   it("while the file is written: the temporary file is all that is left", async () => {
     let caught = 0;
     for (let attempt = 0; attempt < 10 && caught === 0; attempt++) {
-      const { signal } = await repkitUntil(writing, "SIGKILL", "convert", input, output);
+      const { signal } = await repkitUntil(writing(), "SIGKILL", "convert", input, output);
       const kept = expectWholeOr(undefined);
       if (signal === "SIGKILL" && kept === "previous") {
         caught++;
@@ -100,7 +110,7 @@ describe("SIGKILL", () => {
   it("while the input itself is replaced: it is the old one or the new one", async () => {
     for (let attempt = 0; attempt < 3; attempt++) {
       copyFileSync(input, output);
-      await repkitUntil(writing, "SIGKILL", "convert", output, output);
+      await repkitUntil(writing(), "SIGKILL", "convert", output, output);
       expectWholeOr(input);
     }
     // And goes on from there.
@@ -134,7 +144,7 @@ describe.each([
 
   it("while the file is written: the old one stays, and no temporary file is left", async () => {
     copyFileSync(input, output);
-    const ending = await repkitUntil(writing, signal, "convert", input, output);
+    const ending = await repkitUntil(writing(), signal, "convert", input, output);
     expect([code, 0]).toContain(ending.code);
     expect(expectWholeOr(input)).toBe(ending.code === 0 ? "new" : "previous");
     expect(temporaries()).toEqual([]);

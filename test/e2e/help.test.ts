@@ -1,7 +1,7 @@
 // `--help`, `--version`, and what they load.
 
-import { readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { readdirSync, readFileSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 import { describe, expect, it } from "@jest/globals";
@@ -91,6 +91,19 @@ describe("what is loaded", () => {
       ...["cli/signals.js", "engine/index.js", "errors.js", "util/suggest.js"],
     ]);
     expect(packages(loaded)).toEqual(["commander"]);
+  });
+
+  it.each([
+    ["main", ["commander"]],
+    ["commands/info", []],
+    ["commands/list", []],
+    ["commands/convert", []],
+  ])("as bundled, %s loads %j and no other package", (name, expected) => {
+    // Bundled, a command is the chunk that has its name.
+    const bundle = readdirSync(join(root, "dist/bundle"));
+    const chunk = new RegExp(`^${basename(name)}(-[A-Z0-9]+)?\\.js$`);
+    const entry = bundle.find((file) => chunk.test(file))!;
+    expect(packages(loadedBy(`bundle/${entry}`))).toEqual(expected);
   });
 
   it.each(["info", "list"])("%s: graphs and architectures, and no package", (name) => {

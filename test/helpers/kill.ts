@@ -1,7 +1,8 @@
 // Processes that are stopped in the middle of their work.
 
 import { spawn } from "node:child_process";
-import { watch } from "node:fs";
+import { statSync, watch } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const LAUNCHER = fileURLToPath(new URL("../../bin/repkit.js", import.meta.url));
@@ -15,8 +16,8 @@ export interface Ending {
   duration: number;
 }
 
-/** When to send the signal: so many milliseconds after the start, or once such a file appears. */
-export type Moment = { after: number } | { file: RegExp; in: string } | "never";
+/** When to send the signal: so many milliseconds after the start, or once such a file has so many bytes. */
+export type Moment = { after: number } | { file: RegExp; in: string; bytes?: number } | "never";
 
 /** Runs a command and sends it a signal; it may have ended before that. */
 export function repkitUntil(
@@ -34,7 +35,9 @@ export function repkitUntil(
       typeof moment === "object" &&
       "file" in moment &&
       watch(moment.in, (_event, name) => {
-        if (name !== null && moment.file.test(name)) send();
+        if (name === null || !moment.file.test(name)) return;
+        const file = statSync(join(moment.in, name), { throwIfNoEntry: false });
+        if (file !== undefined && file.size >= (moment.bytes ?? 0)) send();
       });
     let [stdout, stderr] = ["", ""];
     child.stdout.on("data", (piece: Buffer) => (stdout += piece.toString()));

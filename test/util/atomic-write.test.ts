@@ -160,6 +160,26 @@ describe("a staged file", () => {
     expect(list()).toEqual(["f"]);
   });
 
+  it("takes nothing more once it is in its place, or discarded", () => {
+    const { at } = scratch("closed");
+    const [kept, gone] = [stageFile(at("f")), stageFile(at("g"))];
+    kept.commit();
+    gone.discard();
+    for (const file of [kept, gone]) {
+      expect(() => file.write(Buffer.from("x"))).toThrow("written after it was put in place");
+      expect(() => file.commit()).toThrow("written after it was put in place");
+    }
+    expect(text(at("f"))).toBe("");
+  });
+
+  it("on its way is no more readable than the old one", () => {
+    const { at, list } = scratch("private");
+    writeFileSync(at("f"), "old", { mode: 0o600 });
+    const file = stageFile(at("f"));
+    expect(statSync(at(list()[0]!)).mode & 0o777).toBe(0o600);
+    file.discard();
+  });
+
   it("that is flushed on the way is the same", () => {
     const { at } = scratch("flushed");
     const piece = Buffer.alloc(1 << 24, "x");
@@ -176,8 +196,12 @@ describe("a staged file", () => {
     const file = stageFile(at("f"));
     file.write(Buffer.alloc(1 << 20));
     const listeners = process.listenerCount("exit");
-    file.discard();
-    file.discard();
+    const others = Array.from({ length: 20 }, () => stageFile(at("f")));
+    expect(process.listenerCount("exit")).toBe(listeners);
+    for (const each of [file, ...others]) {
+      each.discard();
+      each.discard();
+    }
     expect(process.listenerCount("exit")).toBe(listeners - 1);
     expect(list()).toEqual([]);
   });

@@ -5,7 +5,7 @@
 import { types } from "node:util";
 
 import { RepkitError } from "../../errors.js";
-import { sharedConstant } from "../parameters.js";
+import { sharedConstant, unshared } from "../parameters.js";
 import {
   elementCount,
   formatShape,
@@ -72,12 +72,12 @@ export function* interpretStepwise(
     const node = graph.nodes[id]!;
     yield node;
     const value = evaluate(graph, node, { values, state, images, updates, mode: options.mode });
-    options.onValue?.(node, toFloat64(value));
+    options.onValue?.(node, unshared(toFloat64(value)));
     values.set(id, value);
     for (const input of node.inputs) if (lastUse.get(input) === id) values.delete(input);
   }
   const outputs = new Map<string, Float64Tensor>();
-  for (const { name, value } of graph.outputs) outputs.set(name, read(values, value));
+  for (const { name, value } of graph.outputs) outputs.set(name, unshared(read(values, value)));
   return { outputs, updates };
 }
 

@@ -224,6 +224,20 @@ describe("step by step", () => {
   });
 });
 
+describe("an identity", () => {
+  it("is the caller's own, who may write to it", () => {
+    const graph = graphOf((scope) => scope.constant([2, 2, 1, 1], { kind: "identity" }));
+    const identity = () =>
+      interpret(graph, new Map(), undefined, { mode: "infer" }).outputs.get("y")!;
+    identity().data.fill(7);
+    const seen: number[][] = [];
+    const onValue = (_: unknown, { data }: Tensor<Float64Array>) => seen.push([...data.fill(8)]);
+    interpret(graph, new Map(), undefined, { mode: "infer", onValue });
+    expect(seen).toEqual([[8, 8, 8, 8]]);
+    expect([...identity().data]).toEqual([1, 0, 0, 1]);
+  });
+});
+
 describe("feedImages", () => {
   it("runs a part of a graph on images of another size", () => {
     const whole = graphOf((scope) => {
