@@ -145,7 +145,7 @@ function stateEntries(model: Model, state: StateSource): TensorEntry[] {
 function describe(
   path: string,
   { arch, block, structure, numClasses, imageSize }: Model,
-  metadata: NonNullable<SaveOptions["metadata"]>,
+  metadata: Metadata,
 ): Map<string, string> {
   const known = { arch, block, mode: structure, classes: numClasses, imgSize: imageSize };
   return writeMetadata(path, { ...metadata, ...known });

@@ -3,7 +3,7 @@ import type { Graph, StateSource, Tensor } from "../graph/index.js";
 import type { FoldedConvolution, FoldedGraph } from "../reparam/index.js";
 import { recycle } from "../util/spare-memory.js";
 import { type CheckJob, Checker, type GroupResult, type Logits } from "./checker.js";
-import { tensorsOf, GroupFolder } from "./groups.js";
+import { GroupFolder, tensorsOf } from "./groups.js";
 
 export interface FoldingOptions {
   readonly original: Graph;
@@ -55,6 +55,7 @@ export async function foldGroups(options: FoldingOptions): Promise<Folding> {
   return { convolutions, checked: checker && { results, logits: checker.logits() } };
 }
 
+/** `others`: the deployed model's tensors that come of no group. */
 export function checkJob(
   {
     original,

@@ -86,8 +86,9 @@ function ownParameters(
     parametersBehind(graph, ids),
   );
   const counts = new Map<string, number>();
-  for (const names of readers)
-    for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  for (const name of readers.flatMap((names) => [...names])) {
+    counts.set(name, (counts.get(name) ?? 0) + 1);
+  }
   return readers
     .slice(0, groups.length)
     .map((names) => new Set([...names].filter((name) => counts.get(name) === 1)));

@@ -101,7 +101,13 @@ class TemporaryFile implements StagedFile {
     // Whoever may not read the old file may not read the new one on its way either.
     const mode = existing === undefined ? 0o666 : existing.mode & 0o777;
     this.#descriptor = attempt(path, () => openSync(this.#temporary, "wx", mode | 0o600), folder);
-    this.#flushed = attempt(path, () => openSync(this.#temporary, "r"), folder);
+    try {
+      this.#flushed = attempt(path, () => openSync(this.#temporary, "r"), folder);
+    } catch (error) {
+      closeSync(this.#descriptor);
+      rmSync(this.#temporary, { force: true });
+      throw error;
+    }
     if (underWay.size === 0) process.on("exit", discardAll);
     underWay.add(this);
   }

@@ -1,7 +1,12 @@
 // What batch norms that sum in float32 make of a network in training.
 
-import type { Graph, State, StateSource, Tensor } from "../../../src/graph/index.js";
-import { toFloat64 } from "../../../src/graph/index.js";
+import {
+  type Graph,
+  type State,
+  type StateSource,
+  type Tensor,
+  toFloat64,
+} from "../../../src/graph/index.js";
 import { randomStream } from "../../../src/util/random.js";
 import { filledState } from "../../helpers/fill.js";
 import { distance, largestDifference, norm } from "./distances.js";
@@ -21,7 +26,7 @@ export interface StatisticsRounding {
   readonly gradient: number;
 }
 
-export const EXACT_STATISTICS: StatisticsRounding = { logits: 0, loss: 0, gradient: 0 };
+const EXACT_STATISTICS: StatisticsRounding = { logits: 0, loss: 0, gradient: 0 };
 
 export interface TrainingBatch {
   readonly images: Tensor;
